@@ -40,7 +40,9 @@ def select(name: str | None = None, *, check: Any = False) -> str:
     global _choice, _check
     wanted = name or os.environ.get("WARP60_DEVICE") or None
     if wanted not in (None, "cuda", "cpu"):
-        raise DeviceError(f"unknown device {wanted!r}: expected 'cuda' or 'cpu' (from --device or WARP60_DEVICE)")
+        raise DeviceError(
+            f"unknown device {wanted!r}: expected 'cuda' or 'cpu' (from --device or WARP60_DEVICE)"
+        )
     if wanted != "cpu":
         reason = why_no_cuda()
         if reason is not None and wanted == "cuda":
@@ -95,7 +97,9 @@ def __getattr__(attribute: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
 
 
-def load_module(path: str | Path, defines: Mapping[str, int | str] | None = None, *, cooperative: bool = False) -> Any:
+def load_module(
+    path: str | Path, defines: Mapping[str, int | str] | None = None, *, cooperative: bool = False
+) -> Any:
     """Compile a `.cu` file for the device in use; the same arguments give the same module again.
 
     Args:
@@ -118,7 +122,9 @@ def load_module(path: str | Path, defines: Mapping[str, int | str] | None = None
 
 
 @functools.cache
-def _compile(source: Path, stamp: int, flags: Sequence[str], cooperative: bool, device: str, check: Any) -> Any:
+def _compile(
+    source: Path, stamp: int, flags: Sequence[str], cooperative: bool, device: str, check: Any
+) -> Any:
     """`load_module` behind its cache; `stamp` makes an edited file a different key."""
     options = ("-std=c++17", f"-I{source.parent}", f"-I{KERNELS}", *flags)
     if device == "cpu":
@@ -132,7 +138,6 @@ def _compile(source: Path, stamp: int, flags: Sequence[str], cooperative: bool, 
     return cupy.RawModule(
         code=source.read_text(), options=options, backend="nvrtc", enable_cooperative_groups=cooperative
     )
-
 
 
 def to_device(array: np.ndarray) -> Any:

@@ -1,0 +1,192 @@
+"""CUDA C++ text to C++ text: what a host compiler cannot take is rewritten in place, line for line.
+
+Rewritten: `extern __shared__` arrays (one buffer under many names), `#pragma unroll`, `__noinline__`, `#include "…"` of
+files beside the source (put in where they stand, so that they are rewritten too) and, for the checker, `__shared__`
+declarations. Everything else is left to the headers in `runtime/include`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.errors import EmulatorError
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A `__global__` function as its source declares it."""
+
+    name: str
+    parameters: tuple[str, ...]
+    extern_c: bool
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A source that a host compiler can take, and what was seen in it."""
+
+    text: str
+    kernels: dict[str, Kernel]
+    files: dict[str, list[str]]  # source lines, to show them in messages
+
+
+def blank(text: str) -> str:
+    """The text with comments and the inside of literals replaced by spaces; every line keeps its place."""
+
+    def spaces(match: re.Match[str]) -> str:
+        token = match[0]
+        if token in ('"C"', '"C++"'):
+            return token
+        return re.sub(r"[^\n]", " ", token)
+
+    return re.sub(
+        r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', spaces, text, flags=re.DOTALL
+    )
+
+
+def inline_includes(
+    text: str, name: str, folders: Sequence[Path], files: dict[str, list[str]], _seen: set[Path] | None = None
+) -> str:
+    """The text with every `#include "…"` found in `folders` replaced by that file's text."""
+    seen = set() if _seen is None else _seen
+    files[name] = text.splitlines()
+    out = []
+    for number, line in enumerate(text.split("\n"), 1):
+        match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
+        found = next((f for d in folders if match and (f := d / match[1]).is_file()), None)
+        if match is None or found is None:
+            out.append(line)
+            continue
+        found = found.resolve()
+        if found in seen:
+            out.append("")
+            continue
+        content = found.read_text()
+        if re.search(r"^\s*#\s*pragma\s+once\b", content, re.MULTILINE):
+            seen.add(found)
+            content = re.sub(r"^\s*#\s*pragma\s+once\b.*$", "", content, flags=re.MULTILINE)
+        inner = inline_includes(content, match[1], [found.parent, *folders], files, seen)
+        out.append(f'#line 1 "{match[1]}"\n{inner}\n#line {number + 1} "{name}"')
+    return "\n".join(out)
+
+
+def split_top_level(text: str, separator: str = ",") -> list[str]:
+    """Split at separators that stand outside all brackets."""
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(text):
+        if c in "([{<":
+            depth += 1
+        elif c in ")]}>":
+            depth -= 1
+        elif c == separator and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [*parts, text[start:]]
+
+
+def find_kernels(bare: str) -> dict[str, Kernel]:
+    """Every `__global__` function that is spelled out in the (blanked) text; one made by a macro is not seen."""
+    kernels = {}
+    # Bodies go first, so that `extern "C"` before a kernel belongs to that kernel.
+    pattern = (
+        r"__global__((?:\s|\w|\((?:[^()]|\([^()]*\))*\))*?)\b(\w+)\s*\(((?:[^()]|\([^()]*\))*)\)\s*(?=[{;])"
+    )
+    c_blocks = [(m.end(), _closing_brace(bare, m.end())) for m in re.finditer(r'extern\s*"C"\s*\{', bare)]
+    for match in re.finditer(pattern, bare):
+        before = re.split(r"[;{}]", bare[: match.start()])[-1]
+        extern_c = bool(re.search(r'extern\s*"C"', before)) or any(
+            a <= match.start() < b for a, b in c_blocks
+        )
+        names = []
+        for parameter in split_top_level(match[3]):
+            name = re.search(r"(\w+)\s*(?:\[[^\]]*\]\s*)?(?:=[^,]*)?$", parameter.strip())
+            if name and parameter.strip() != "void":
+                names.append(name[1])
+        kernels[match[2]] = Kernel(match[2], tuple(names), extern_c)
+    return kernels
+
+
+def _closing_brace(bare: str, start: int) -> int:
+    depth = 1
+    for i in range(start, len(bare)):
+        depth += (bare[i] == "{") - (bare[i] == "}")
+        if depth == 0:
+            return i
+    return len(bare)
+
+
+def _replace_in_code(pattern: str, replacement: str, text: str) -> str:
+    """`re.sub` on code only: a match inside a comment or a literal stays."""
+    bare = blank(text)
+    out, last = [], 0
+    for match in re.finditer(pattern, bare):
+        out += [text[last : match.start()], match.expand(replacement)]
+        last = match.end()
+    return "".join([*out, text[last:]])
+
+
+def translate(
+    code: str,
+    name: str = "kernel.cu",
+    folders: Sequence[Path] = (),
+    expressions: Sequence[str] = (),
+    extra_kernels: Sequence[str] = (),
+) -> Translation:
+    """Rewrite a CUDA source for a host compiler.
+
+    Args:
+        code: the source text.
+        name: what messages call it.
+        folders: where `#include "…"` looks.
+        expressions: instantiations to make callable, such as `scale<float>` (CuPy's `name_expressions`).
+        extra_kernels: names to make callable although no `__global__` function is spelled out for them.
+
+    Raises:
+        EmulatorError: the source has something that can never run here, such as textures.
+    """
+    files: dict[str, list[str]] = {}
+    text = inline_includes(code, name, folders, files)
+    bare = blank(text)
+    if re.search(r"\btexture\s*<|\bcudaTextureObject_t\b|__cluster_dims__", bare):
+        raise EmulatorError(f"{name}: textures and thread block clusters are not emulated")
+    kernels = find_kernels(bare)
+    dynamic = sorted(set(re.findall(r"extern\s+__shared__\s+[^;]*?(\w+)\s*\[\s*\]\s*;", bare)))
+    globals_ = sorted(
+        set(
+            re.findall(
+                r"^(?:static\s+)?__(?:constant|device)__\s+[^(){};]*?(\w+)\s*(?:\[[^;]*\])?\s*(?:=[^;]*)?;",
+                bare,
+                re.MULTILINE,
+            )
+        )
+    )
+
+    text = _replace_in_code(
+        r"extern(\s+)__shared__(\s+[^;]*?\w+\s*\[\s*\])\s*;",
+        r'extern\1EMU_SHARED_STORAGE\2 __asm__("emu_dynamic_shared");',
+        text,
+    )
+    text = _replace_in_code(
+        r"#[ \t]*pragma[ \t]+unroll[ \t]*\(?[ \t]*(\w+)[ \t]*\)?", r"#pragma GCC unroll \1", text
+    )
+    text = _replace_in_code(r"#[ \t]*pragma[ \t]+unroll[ \t]*(?=\n)", r"#pragma GCC unroll 32", text)
+    text = _replace_in_code(r"\b__noinline__\b", r"__attribute__((noinline))", text)
+
+    tail = ['#line 1 "<emulator>"']
+    tail += [f"EMU_KERNEL({kernel}, {kernel})" for kernel in [*kernels, *extra_kernels]]
+    tail += [f"EMU_KERNEL({expression_symbol(i)}, ({e}))" for i, e in enumerate(expressions)]
+    tail += [f"EMU_GLOBAL({g})" for g in globals_]
+    if dynamic:
+        tail.append(
+            'extern "C" { alignas(1024) EMU_SHARED_STORAGE char emu_dynamic_storage[EMU_DYNAMIC_SHARED_BYTES + 1024]'
+            ' __asm__("emu_dynamic_shared"); EMU_API void* emu_dynamic_address() { return emu_dynamic_storage; } }'
+        )
+    return Translation(f'#line 1 "{name}"\n{text}\n' + "\n".join(tail) + "\n", kernels, files)
+
+
+def expression_symbol(index: int) -> str:
+    """The name under which the instantiation with that index is exported."""
+    return f"expression_{index}"
