@@ -3,6 +3,8 @@
 It knows nothing of this course and imports nothing from it.
 """
 
+from emulator.check import Checks
+from emulator.costs import Costs, LineCost
 from emulator.errors import (
     CompileError,
     Diagnostic,
@@ -13,15 +15,21 @@ from emulator.errors import (
     NoCompilerError,
     Place,
 )
+from emulator.findings import CheckError, Finding
 from emulator.module import RawKernel, RawModule
 
 __all__ = [
+    "CheckError",
+    "Checks",
     "CompileError",
+    "Costs",
     "Diagnostic",
     "EmulatorError",
+    "Finding",
     "KernelCrash",
     "KernelTimeout",
     "LaunchError",
+    "LineCost",
     "NoCompilerError",
     "Place",
     "RawKernel",

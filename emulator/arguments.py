@@ -64,12 +64,19 @@ class Packer:
         """
         if len(args) != len(self.parameters):
             names = ", ".join(p.name or "?" for p in self.parameters)
-            raise LaunchError(
-                f"{self.kernel} takes {len(self.parameters)} arguments ({names}), {len(args)} given"
-            )
+            raise LaunchError(f"{self.kernel} takes {len(self.parameters)} arguments ({names}), {len(args)} given")
         for i, (value, parameter, place) in enumerate(zip(args, self.parameters, self._places, strict=True)):
             if parameter.pointer:
                 ctypes.c_uint64.from_address(place).value = self._pointer(i, value, parameter)
+            else:
+                self._scalar(i, value, parameter, place)
+        return self._address
+
+    def pack_addresses(self, args: Sequence[Any]) -> int:
+        """Like `pack`, where an argument may be an address already: whatever has an `address`."""
+        for i, (value, parameter, place) in enumerate(zip(args, self.parameters, self._places, strict=True)):
+            if parameter.pointer:
+                ctypes.c_uint64.from_address(place).value = getattr(value, "address", 0)
             else:
                 self._scalar(i, value, parameter, place)
         return self._address

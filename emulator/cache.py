@@ -60,9 +60,7 @@ def get(name: str, build: Callable[[Path], None]) -> Path:
                 made.replace(path)
             _prune(keep=path)
     except OSError as error:
-        raise EmulatorError(
-            f"cannot keep a compiled kernel in {folder()}: {error.strerror or error}"
-        ) from error
+        raise EmulatorError(f"cannot keep a compiled kernel in {folder()}: {error.strerror or error}") from error
     return path
 
 

@@ -74,9 +74,7 @@ def _find(wanted: str, _path: str) -> Compiler:
     if wanted:
         command = tuple(shlex.split(wanted))
         if shutil.which(command[0]) is None:
-            raise NoCompilerError(
-                f"EMULATOR_CXX names {command[0]!r}, which is not a program that can be run"
-            )
+            raise NoCompilerError(f"EMULATOR_CXX names {command[0]!r}, which is not a program that can be run")
         return Compiler(command, "clang" if re.search(r"clang|zig", wanted) else "gcc")
     for program, family in (("g++", "gcc"), ("clang++", "clang")):
         if shutil.which(program):
@@ -126,6 +124,26 @@ def kernel_flags(compiler: Compiler) -> list[str]:
     ]
 
 
+def checked_kernel_flags(compiler: Compiler) -> list[str]:
+    """Flags for a kernel whose every access calls the checker (runtime/src/check_access.cpp).
+
+    GCC is the reference. `-fno-tree-sra` keeps a 16-byte vector load one access; clang takes it apart, so there the
+    counts are of narrower accesses, and alignment is left to its own sanitizer.
+    """
+    sanitizers = {
+        "gcc": [
+            "-fno-tree-sra", "-fsanitize=bounds-strict", "--param=tsan-instrument-func-entry-exit=0",
+            "--param=tsan-distinguish-volatile=1",
+        ],
+        "clang": [
+            "-fsanitize=array-bounds,alignment", "-mllvm", "-tsan-instrument-func-entry-exit=0",
+            "-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-distinguish-volatile=1",
+        ],
+    }  # fmt: skip
+    fast = [f for f in kernel_flags(compiler) if f not in ("-O3", "-shared")]
+    return [*fast, "-O1", "-DEMU_CHECK", "-fsanitize=thread", *sanitizers[compiler.family]]
+
+
 def defines_and_folders(options: Sequence[str], name: str) -> tuple[list[str], list[Path]]:
     """What of NVRTC's options means something here: -D, -U and -I.
 
@@ -168,13 +186,9 @@ def compile_library(compiler: Compiler, source: Path, out: Path, arguments: Sequ
     if "ziglang" in compiler.command:
         environment.setdefault("ZIG_GLOBAL_CACHE_DIR", str(cache.folder() / "zig"))
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=environment, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     except OSError as error:
-        raise NoCompilerError(
-            f"the compiler {compiler.command[0]!r} cannot be run: {error.strerror}"
-        ) from error
+        raise NoCompilerError(f"the compiler {compiler.command[0]!r} cannot be run: {error.strerror}") from error
     if done.returncode == 0:
         return None
     if "No space left on device" in done.stderr:
@@ -184,6 +198,14 @@ def compile_library(compiler: Compiler, source: Path, out: Path, arguments: Sequ
             f"the compiler ended with status {done.returncode}: {shlex.join(command)}\n{done.stderr[-2000:]}"
         )
     return done.stderr
+
+
+def compile_checked_library(compiler: Compiler, source: Path, out: Path, arguments: Sequence[str]) -> str | None:
+    """Like `compile_library` in two steps, so that the sanitizers' own libraries are not linked."""
+    compiled = out.with_suffix(".o")
+    return compile_library(compiler, source, compiled, ["-c", *arguments]) or compile_library(
+        compiler, compiled, out, flags(compiler)
+    )
 
 
 def explain(log: str, name: str, files: dict[str, list[str]]) -> CompileError:

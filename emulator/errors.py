@@ -58,9 +58,7 @@ class Place:
     text: str = ""
     block: tuple[int, int, int] | None = None
     thread: tuple[int, int, int] | None = None
-    callers: tuple[str, ...] = field(
-        default=(), compare=False
-    )  # file:line of each call that was inlined there
+    callers: tuple[str, ...] = field(default=(), compare=False)  # file:line of each call that was inlined there
 
     def __str__(self) -> str:
         parts = [f"{self.file}:{self.line}" if self.line else "line not known"]
@@ -91,12 +89,12 @@ class KernelCrash(EmulatorError):  # noqa: N818  (named for what happened, as Cu
 
     @property
     def block(self) -> tuple[int, int, int] | None:
-        """blockIdx of the thread that failed."""
+        """BlockIdx of the thread that failed."""
         return self.place.block
 
     @property
     def thread(self) -> tuple[int, int, int] | None:
-        """threadIdx of the thread that failed."""
+        """ThreadIdx of the thread that failed."""
         return self.place.thread
 
 

@@ -106,9 +106,7 @@ def runtime() -> ctypes.CDLL:
     def build(out: Path) -> None:
         log = compiler.compile_library(cxx, sources[0], out, [*arguments, *map(str, sources[1:])])
         if log is not None:
-            raise EmulatorError(
-                f"the emulator's runtime does not compile with {' '.join(cxx.command)}:\n{log}"
-            )
+            raise EmulatorError(f"the emulator's runtime does not compile with {' '.join(cxx.command)}:\n{log}")
 
     library = ctypes.CDLL(str(cache.get(name, build)), mode=ctypes.RTLD_GLOBAL)
     library.emu_launch.argtypes = [ctypes.c_void_p]

@@ -72,9 +72,7 @@ class LineTable:
         """File and line at an address of the library, innermost first, then each call that was inlined around it."""
         i = bisect.bisect_right(self._addresses, address) - 1
         frames = [(self._rows[i][1], self._rows[i][2])] if i >= 0 and self._rows[i][2] else []
-        around = [
-            (high - low, file, line) for low, high, file, line in self._inlined if low <= address < high
-        ]
+        around = [(high - low, file, line) for low, high, file, line in self._inlined if low <= address < high]
         return frames + [(file, line) for _, file, line in sorted(around)]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-
 from emulator import arguments, cache, compiler, lines, source
+from emulator import check as checker
+from emulator.costs import Costs
 from emulator.errors import EmulatorError, KernelCrash, KernelTimeout, LaunchError, Place
 from emulator.launch import FAILURES, Failure, LaunchRequest, runtime, time_limit_s, worker_count
 
@@ -28,7 +29,7 @@ class RawModule:
         options: NVRTC's options; -D, -U and -I are used, those that mean nothing here are passed over.
         enable_cooperative_groups: launches are cooperative: all blocks run at the same time and may `grid.sync()`.
         name_expressions: instantiations such as `scale<float>` that `get_function` may ask for.
-        check: run under the checker (see `emulator.Checks`).
+        check: True, or `emulator.Checks(…)`: launches look at every access and raise `CheckError` on a fault.
         name: what messages call the source; the path's file name by default.
         backend: accepted for CuPy's sake.
 
@@ -50,12 +51,11 @@ class RawModule:
     ) -> None:
         if (code is None) == (path is None):
             raise EmulatorError("RawModule takes either `code`, a string, or `path`, a file")
-        if check:
-            raise NotImplementedError("the checker is not built yet")
         if path is not None:
             code = Path(path).read_text()
         assert code is not None
         self.name = name or (Path(path).name if path else "kernel.cu")
+        self.checks = checker.Checks() if check is True else check or None
         self.cooperative = enable_cooperative_groups
         self.expressions = list(name_expressions or ())
         defines, folders = compiler.defines_and_folders(options, self.name)
@@ -67,7 +67,14 @@ class RawModule:
         self.library_path: Path | None = None
 
     def _translate(self) -> source.Translation:
-        return source.translate(self._code, self.name, self._folders, self.expressions, self._extra)
+        return source.translate(
+            self._code,
+            self.name,
+            self._folders,
+            self.expressions,
+            self._extra,
+            checked=self.checks is not None,
+        )
 
     def compile(self) -> None:
         """Compile and load now; `get_function` does so by itself.
@@ -78,8 +85,10 @@ class RawModule:
         """
         runtime()
         cxx = compiler.find()
+        checked = self.checks is not None
+        own = compiler.checked_kernel_flags(cxx) if checked else compiler.kernel_flags(cxx)
         flags = [
-            *compiler.kernel_flags(cxx),
+            *own,
             *self._defines,
             f"-I{compiler.INCLUDE}",
             "-include",
@@ -91,7 +100,8 @@ class RawModule:
         def build(out: Path) -> None:
             text = out.with_suffix(".cpp")
             text.write_text(self._translation.text)
-            log = compiler.compile_library(cxx, text, out, flags)
+            compile_ = compiler.compile_checked_library if checked else compiler.compile_library
+            log = compile_(cxx, text, out, flags)
             if log is not None:
                 raise compiler.explain(log, self.name, self._translation.files)
 
@@ -164,14 +174,35 @@ class RawModule:
         """Where a failure happened, in the words of the source."""
         file, line, callers = self.name, failure.line, []
         if line == 0 and failure.pc and self.library_path is not None:
-            frames = lines.table(self.library_path).frames(failure.pc - failure.module_base)
-            own = [f for f in frames if f[0] in self._translation.files]
+            own = self.own_frames(failure.pc - failure.module_base)
             if own:
                 file, line = own[0]
                 callers = [f"{f}:{n}" for f, n in own[1:]]
-        return Place(
-            file, line, self.text_of(file, line), tuple(failure.block), tuple(failure.thread), tuple(callers)
-        )
+        return Place(file, line, self.text_of(file, line), tuple(failure.block), tuple(failure.thread), tuple(callers))
+
+    def own_frames(self, pc: int) -> list[tuple[str, int]]:
+        """File and line of an address of the library: the kernel's own text only, innermost first."""
+        if self.library_path is None:
+            return []
+        files = self._translation.files
+        return [frame for frame in lines.table(self.library_path).frames(pc) if frame[0] in files]
+
+    @property
+    def address_range(self) -> tuple[int, int]:
+        """Where the library lies in memory."""
+        low, high = ctypes.c_uint64(), ctypes.c_uint64()
+        runtime().emu_module_range(self.library.emu_module, ctypes.byref(low), ctypes.byref(high))
+        return low.value, high.value
+
+    @property
+    def dynamic_shared(self) -> list[str]:
+        """Names of the `extern __shared__` arrays."""
+        return self._translation.dynamic_shared
+
+    @property
+    def shared_names(self) -> list[str]:
+        """Names of all arrays in shared memory."""
+        return [*self._translation.static_shared, *self._translation.dynamic_shared]
 
     def text_of(self, file: str, line: int) -> str:
         """One line of the source, or nothing where it is not known."""
@@ -181,6 +212,9 @@ class RawModule:
 
 class RawKernel:
     """One `__global__` function, called as `kernel(grid, block, args, shared_mem=0)`.
+
+    Attributes:
+        costs: after a launch with `Checks(costs=True)`, what it cost (`emulator.Costs`).
 
     Args:
         code: the source text.
@@ -203,10 +237,18 @@ class RawKernel:
         module = RawModule(code, options=options, enable_cooperative_groups=enable_cooperative_groups)
         self.__dict__ = module.get_function(name).__dict__
 
+    module: RawModule
+    name: str
+    parameters: tuple[arguments.Parameter, ...]
+    costs: Costs | None
+    _packer: arguments.Packer
+    _request: LaunchRequest
+    _dynamic_limit: int
+
     @classmethod
     def _of(cls, module: RawModule, name: str, symbol: str, parameters: Sequence[str]) -> RawKernel:
         self = cls.__new__(cls)
-        self.module, self.name = module, name
+        self.module, self.name, self.costs = module, name, None
         library = module.library
         text = ctypes.create_string_buffer(4096)
         try:
@@ -216,9 +258,7 @@ class RawKernel:
             raise EmulatorError(f"{module.name} has no kernel {name!r}") from None
         self.parameters = arguments.parse_signature(text.value.decode(), parameters)
         self._packer = arguments.Packer(name, self.parameters)
-        self._request = LaunchRequest(
-            run=ctypes.cast(run, ctypes.c_void_p).value, cooperative=module.cooperative
-        )
+        self._request = LaunchRequest(run=ctypes.cast(run, ctypes.c_void_p).value, cooperative=module.cooperative)
         self._dynamic_limit = DEFAULT_DYNAMIC_SHARED
         return self
 
@@ -237,9 +277,7 @@ class RawKernel:
             )
         self._dynamic_limit = int(size)
 
-    def __call__(
-        self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0
-    ) -> None:
+    def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
         """Launch and wait for the end.
 
         Args:
@@ -252,6 +290,7 @@ class RawKernel:
             LaunchError: the shape, the shared memory or an argument is not what the kernel can take.
             KernelCrash: it faulted, trapped, or its threads wait for each other.
             KernelTimeout: it did not end in time.
+            CheckError: the checker found a fault (in a module built with `check`).
             KeyboardInterrupt: Ctrl-C.
         """
         request = self._request
@@ -259,13 +298,9 @@ class RawKernel:
         request.block[:] = self._shape("block", block, MAX_BLOCK)
         threads = request.block[0] * request.block[1] * request.block[2]
         if threads > MAX_THREADS:
-            raise LaunchError(
-                f"{self.name}: a block of {tuple(request.block)} has {threads} threads; the most is 1024"
-            )
+            raise LaunchError(f"{self.name}: a block of {tuple(request.block)} has {threads} threads; the most is 1024")
         if not 0 <= shared_mem <= self._dynamic_limit:
-            hint = (
-                "; set kernel.max_dynamic_shared_size_bytes first" if shared_mem <= MAX_DYNAMIC_SHARED else ""
-            )
+            hint = "; set kernel.max_dynamic_shared_size_bytes first" if shared_mem <= MAX_DYNAMIC_SHARED else ""
             raise LaunchError(
                 f"{self.name}: {shared_mem} bytes of dynamic shared memory, but {self._dynamic_limit} are allowed{hint}"
             )
@@ -273,10 +308,13 @@ class RawKernel:
             raise LaunchError(
                 f"{self.name}: a cooperative launch has at most {MAX_THREADS} blocks here, got {tuple(request.grid)}"
             )
-        request.args = self._packer.pack(args)
         request.shared_bytes = shared_mem
-        request.workers = worker_count()
         request.time_limit_s = time_limit_s()
+        if self.module.checks is not None:
+            checker.launch(self, request, args, self.module.checks)
+            return
+        request.args = self._packer.pack(args)
+        request.workers = worker_count()
         if runtime().emu_launch(ctypes.byref(request)):
             self._raise(runtime().emu_failure().contents)
 

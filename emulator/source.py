@@ -31,6 +31,8 @@ class Translation:
     text: str
     kernels: dict[str, Kernel]
     files: dict[str, list[str]]  # source lines, to show them in messages
+    static_shared: list[str]
+    dynamic_shared: list[str]
 
 
 def blank(text: str) -> str:
@@ -42,9 +44,7 @@ def blank(text: str) -> str:
             return token
         return re.sub(r"[^\n]", " ", token)
 
-    return re.sub(
-        r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', spaces, text, flags=re.DOTALL
-    )
+    return re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', spaces, text, flags=re.DOTALL)
 
 
 def inline_includes(
@@ -91,15 +91,11 @@ def find_kernels(bare: str) -> dict[str, Kernel]:
     """Every `__global__` function that is spelled out in the (blanked) text; one made by a macro is not seen."""
     kernels = {}
     # Bodies go first, so that `extern "C"` before a kernel belongs to that kernel.
-    pattern = (
-        r"__global__((?:\s|\w|\((?:[^()]|\([^()]*\))*\))*?)\b(\w+)\s*\(((?:[^()]|\([^()]*\))*)\)\s*(?=[{;])"
-    )
+    pattern = r"__global__((?:\s|\w|\((?:[^()]|\([^()]*\))*\))*?)\b(\w+)\s*\(((?:[^()]|\([^()]*\))*)\)\s*(?=[{;])"
     c_blocks = [(m.end(), _closing_brace(bare, m.end())) for m in re.finditer(r'extern\s*"C"\s*\{', bare)]
     for match in re.finditer(pattern, bare):
         before = re.split(r"[;{}]", bare[: match.start()])[-1]
-        extern_c = bool(re.search(r'extern\s*"C"', before)) or any(
-            a <= match.start() < b for a, b in c_blocks
-        )
+        extern_c = bool(re.search(r'extern\s*"C"', before)) or any(a <= match.start() < b for a, b in c_blocks)
         names = []
         for parameter in split_top_level(match[3]):
             name = re.search(r"(\w+)\s*(?:\[[^\]]*\]\s*)?(?:=[^,]*)?$", parameter.strip())
@@ -134,6 +130,8 @@ def translate(
     folders: Sequence[Path] = (),
     expressions: Sequence[str] = (),
     extra_kernels: Sequence[str] = (),
+    *,
+    checked: bool = False,
 ) -> Translation:
     """Rewrite a CUDA source for a host compiler.
 
@@ -143,6 +141,7 @@ def translate(
         folders: where `#include "…"` looks.
         expressions: instantiations to make callable, such as `scale<float>` (CuPy's `name_expressions`).
         extra_kernels: names to make callable although no `__global__` function is spelled out for them.
+        checked: give each shared array red zones and a name that the checker knows.
 
     Raises:
         EmulatorError: the source has something that can never run here, such as textures.
@@ -164,14 +163,15 @@ def translate(
         )
     )
 
+    static: list[str] = []
+    if checked:
+        text, static = _name_shared_arrays(text)
     text = _replace_in_code(
         r"extern(\s+)__shared__(\s+[^;]*?\w+\s*\[\s*\])\s*;",
         r'extern\1EMU_SHARED_STORAGE\2 __asm__("emu_dynamic_shared");',
         text,
     )
-    text = _replace_in_code(
-        r"#[ \t]*pragma[ \t]+unroll[ \t]*\(?[ \t]*(\w+)[ \t]*\)?", r"#pragma GCC unroll \1", text
-    )
+    text = _replace_in_code(r"#[ \t]*pragma[ \t]+unroll[ \t]*\(?[ \t]*(\w+)[ \t]*\)?", r"#pragma GCC unroll \1", text)
     text = _replace_in_code(r"#[ \t]*pragma[ \t]+unroll[ \t]*(?=\n)", r"#pragma GCC unroll 32", text)
     text = _replace_in_code(r"\b__noinline__\b", r"__attribute__((noinline))", text)
 
@@ -179,12 +179,62 @@ def translate(
     tail += [f"EMU_KERNEL({kernel}, {kernel})" for kernel in [*kernels, *extra_kernels]]
     tail += [f"EMU_KERNEL({expression_symbol(i)}, ({e}))" for i, e in enumerate(expressions)]
     tail += [f"EMU_GLOBAL({g})" for g in globals_]
+    if checked:
+        tail.append('extern "C" EMU_API void emu_module() {}  // an address in this library')
     if dynamic:
         tail.append(
             'extern "C" { alignas(1024) EMU_SHARED_STORAGE char emu_dynamic_storage[EMU_DYNAMIC_SHARED_BYTES + 1024]'
             ' __asm__("emu_dynamic_shared"); EMU_API void* emu_dynamic_address() { return emu_dynamic_storage; } }'
         )
-    return Translation(f'#line 1 "{name}"\n{text}\n' + "\n".join(tail) + "\n", kernels, files)
+    text = f'#line 1 "{name}"\n{text}\n' + "\n".join(tail) + "\n"
+    return Translation(text, kernels, files, static, dynamic)
+
+
+def _name_shared_arrays(text: str) -> tuple[str, list[str]]:
+    """Static shared arrays as runtime/include/emu/checked.h describes them, each on its own lines; and their names."""
+    bare = blank(text)
+    out, names, last = [], [], 0
+    pattern = r"((?:\b(?:volatile|static|alignas\s*\([^()]*\)|__align__\s*\([^()]*\))\s+)*)\b__shared__\s+([^;{}=]*);"
+    for number, match in enumerate(re.finditer(pattern, bare)):
+        if re.search(r"extern\s+$", bare[: match.start()]):
+            continue
+        declaration = text[match.start(2) : match.end(2)]
+        declarators = split_top_level(declaration)
+        first = re.match(r"(.*?)(\b\w+\s*(?:\[[^;]*)?)$", declarators[0], re.DOTALL)
+        if first is None:
+            continue
+        kind = match[1].replace("static", "") + first[1]
+        at_file_scope = _at_file_scope(bare, match.start())
+        made = []
+        for i, declarator in enumerate([first[2], *declarators[1:]]):
+            name = re.match(r"\s*(\w+)", declarator)
+            if name is None:
+                break
+            names.append(name[1])
+            tag = f"{number}_{i}"
+            made.append(
+                f"struct emu_shared_type_{tag} {{ char before[256]; {kind} {declarator.strip()}; char after[256]; }};"
+                f" alignas(256) static emu_shared_type_{tag} emu_shared_{tag};"
+                f" static auto& {name[1]} = emu_shared_{tag}.{name[1]};"
+            )
+            enter = f'emu::enter_shared({name[1]}, "{name[1]}");'
+            made.append(f"static int emu_shared_known_{tag} = {enter}" if at_file_scope else enter)
+        out += [text[last : match.start()], " ".join(made)]
+        last = match.end()
+    return "".join([*out, text[last:]]), names
+
+
+def _at_file_scope(bare: str, position: int) -> bool:
+    """Whether every brace that is open there belongs to a namespace or to extern "C"."""
+    depth = 0
+    for i in range(position - 1, -1, -1):
+        if bare[i] == "}":
+            depth += 1
+        elif bare[i] == "{":
+            if depth == 0 and not re.search(r'(?:namespace[\s\w:]*|extern\s*"C"\s*)$', bare[:i]):
+                return False
+            depth = max(0, depth - 1)
+    return True
 
 
 def expression_symbol(index: int) -> str:

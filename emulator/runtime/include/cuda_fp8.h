@@ -13,12 +13,7 @@ namespace emu {
 
 template <int mantissa_bits>
 struct Fp8 {
-  enum {
-    bias = mantissa_bits == 3 ? 7 : 15,
-    nan = 0x7f,
-    largest = mantissa_bits == 3 ? 0x7e : 0x7b,
-    infinity = 0x7c
-  };
+  enum { bias = mantissa_bits == 3 ? 7 : 15, nan = 0x7f, largest = mantissa_bits == 3 ? 0x7e : 0x7b, infinity = 0x7c };
   static constexpr float largest_value = mantissa_bits == 3 ? 448.0f : 57344.0f;
 
   static float to_float(uint8_t bits) {

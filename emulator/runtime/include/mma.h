@@ -46,8 +46,7 @@ struct fragment {
     num_elements = rows * columns / 32,
     num_storage_elements = num_elements
   };
-  static_assert((M == 16 && N == 16) || (M == 32 && N == 8) || (M == 8 && N == 32),
-                "not a shape that WMMA has");
+  static_assert((M == 16 && N == 16) || (M == 32 && N == 8) || (M == 8 && N == 32), "not a shape that WMMA has");
   typename EmuElement<T>::type x[num_elements];
 };
 
@@ -68,20 +67,19 @@ struct EmuIsColumnMajor<col_major> {
 };
 
 template <class Use, int M, int N, int K, class T, class Layout, class P>
-EMU_INLINE void load_matrix_sync(fragment<Use, M, N, K, T, Layout>& f, const P* from, unsigned stride,
-                                 EMU_LINE) {
+EMU_INLINE void load_matrix_sync(fragment<Use, M, N, K, T, Layout>& f, const P* from, unsigned stride, EMU_LINE) {
   __syncwarp(0xffffffffu, line);
   emu_load(f, from, stride, EmuIsColumnMajor<Layout>::value);
 }
 template <int M, int N, int K, class T, class P>
-EMU_INLINE void load_matrix_sync(fragment<accumulator, M, N, K, T>& f, const P* from, unsigned stride,
-                                 layout_t layout, EMU_LINE) {
+EMU_INLINE void load_matrix_sync(fragment<accumulator, M, N, K, T>& f, const P* from, unsigned stride, layout_t layout,
+                                 EMU_LINE) {
   __syncwarp(0xffffffffu, line);
   emu_load(f, from, stride, layout == mem_col_major);
 }
 template <int M, int N, int K, class T, class P>
-EMU_INLINE void store_matrix_sync(P* to, const fragment<accumulator, M, N, K, T>& f, unsigned stride,
-                                  layout_t layout, EMU_LINE) {
+EMU_INLINE void store_matrix_sync(P* to, const fragment<accumulator, M, N, K, T>& f, unsigned stride, layout_t layout,
+                                  EMU_LINE) {
   for (int j = 0; j < f.num_elements; j++) {
     int i = j * 32 + emu_lane(), row = i / N, column = i % N;
     to[layout == mem_col_major ? column * stride + row : row * stride + column] = f.x[j];
@@ -118,8 +116,8 @@ struct EmuMultiply {
 
 template <int M, int N, int K, class TA, class TB, class TC, class TD, class LA, class LB>
 EMU_INLINE void mma_sync(fragment<accumulator, M, N, K, TD>& d, const fragment<matrix_a, M, N, K, TA, LA>& a,
-                         const fragment<matrix_b, M, N, K, TB, LB>& b,
-                         const fragment<accumulator, M, N, K, TC>& c, EMU_LINE) {
+                         const fragment<matrix_b, M, N, K, TB, LB>& b, const fragment<accumulator, M, N, K, TC>& c,
+                         EMU_LINE) {
   typedef EmuMultiply<fragment<matrix_a, M, N, K, TA, LA>, fragment<matrix_b, M, N, K, TB, LB>,
                       fragment<accumulator, M, N, K, TC>, fragment<accumulator, M, N, K, TD>>
       Multiply;
@@ -127,9 +125,7 @@ EMU_INLINE void mma_sync(fragment<accumulator, M, N, K, TD>& d, const fragment<m
   emu_collective_call(Multiply::run, (uint64_t)&mine, line);
 }
 
-EMU_INLINE float __float_to_tf32(float f) {
-  return __uint_as_float((__float_as_uint(f) + 0x1000) & 0xffffe000u);
-}
+EMU_INLINE float __float_to_tf32(float f) { return __uint_as_float((__float_as_uint(f) + 0x1000) & 0xffffe000u); }
 
 }  // namespace wmma
 }  // namespace nvcuda

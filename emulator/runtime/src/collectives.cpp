@@ -92,16 +92,16 @@ extern "C" EMU_API void emu_collective_complete(Warp* warp, unsigned members, in
   run->runnable_warps |= 1u << (warp - run->warp);
 }
 
-extern "C" EMU_API uint64_t emu_collective(int operation, unsigned mask, uint64_t value, int source,
-                                           int line) {
+extern "C" EMU_API uint64_t emu_collective(int operation, unsigned mask, uint64_t value, int source, int line) {
   Thread* self = emu_thread;
   Warp* warp = self->warp;
   unsigned lane = self->linear & 31, bit = 1u << lane, members = mask & warp->live;
   self->line = line;
   self->operation = operation;
+  self->pc = __builtin_return_address(0);
   if (!(mask & bit)) {
-    fail(collective_divergence, line, "lane %u calls %s with the mask 0x%08x, which does not name lane %u",
-         lane, operation_name(operation), mask, lane);
+    fail(collective_divergence, line, "lane %u calls %s with the mask 0x%08x, which does not name lane %u", lane,
+         operation_name(operation), mask, lane);
   }
   if (worker->request->checked) check::on_collective_arrival(worker->run, self, mask);
   warp->value[lane] = value;

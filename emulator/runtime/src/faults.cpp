@@ -106,8 +106,7 @@ static void on_fault(int signal_number, siginfo_t* info, void* context) {
   } else if (signal_number == SIGILL) {
     record_at(illegal_instruction, pc, "illegal instruction");
   } else if (address >= worker->stacks && address < worker->stacks + stacks) {
-    record_at(stack_overflow, pc, "a thread's local variables and calls need more than %d KiB",
-              stack_bytes / 1024);
+    record_at(stack_overflow, pc, "a thread's local variables and calls need more than %d KiB", stack_bytes / 1024);
   } else {
     record_at(memory_fault, pc, "access to address %p, which belongs to no array", (void*)address);
   }

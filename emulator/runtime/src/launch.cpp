@@ -62,20 +62,27 @@ static void end_worker(Worker* w) {
   free(w);
 }
 
+static size_t stacks_needed(const Request* request) {
+  size_t resident = request->checked && request->cooperative ? total_blocks : 1;
+  return resident * max_threads;
+}
+
 // Runs blocks until none is left or something failed; `only` ≥ 0 is the one block to run.
 static void work(const Request* request, int64_t only) {
   Worker* w = worker ? worker : make_worker();
   BlockRun* run = w->run ? w->run : (w->run = (BlockRun*)calloc(1, sizeof *run));
   w->request = request;
   w->random = (uint64_t)request->order * 0x9e3779b97f4a7c15ull;
-  give_stacks(w, max_threads);
+  give_stacks(w, stacks_needed(request));
   sigjmp_buf here;
   if (sigsetjmp(here, 1)) {  // a failure: all fibers are abandoned where they are
     worker->free_count = worker->used_count = 0;
     return;
   }
   w->escape = &here;
-  if (only >= 0) {
+  if (request->checked) {
+    check::run_checked(request);
+  } else if (only >= 0) {
     prepare_block(w, run, (uint64_t)only);
     enter_block(w, run);
   } else {
@@ -252,7 +259,9 @@ extern "C" EMU_API int emu_launch(const Request* request) {
   next_block = 0;
   total_blocks = (uint64_t)request->grid[0] * request->grid[1] * request->grid[2];
   uint64_t threads = total_blocks * request->block[0] * request->block[1] * request->block[2];
-  if (request->cooperative) {
+  if (request->checked) {
+    work(request, -1);
+  } else if (request->cooperative) {
     work_cooperatively(request);
   } else if (request->workers > 1 && total_blocks > 1 && threads > 256) {
     work_with_pool(request);

@@ -91,10 +91,8 @@ void wait(Thread* self);  // until somebody makes it runnable
 const char* operation_name(int operation);
 
 // faults.cpp
-[[noreturn]] void fail(FailureKind kind, int line, const char* format, ...)
-    __attribute__((format(printf, 3, 4)));
-void record_failure(FailureKind kind, int line, const char* format, ...)
-    __attribute__((format(printf, 3, 4)));
+[[noreturn]] void fail(FailureKind kind, int line, const char* format, ...) __attribute__((format(printf, 3, 4)));
+void record_failure(FailureKind kind, int line, const char* format, ...) __attribute__((format(printf, 3, 4)));
 void launch_begins(const Request* request);
 void launch_ends();
 void register_worker(Worker* w);

@@ -75,8 +75,7 @@ static void* take_stack(Worker* w, Thread* t) {
     fail(out_of_memory, 0, "no stack is left for one more waiting thread");
   t->stack = first_use ? (int)w->used_count++ : w->free_stacks[--w->free_count];
   char* base = w->stacks + (size_t)t->stack * stride;
-  if (first_use && w->stack_count <= 8192)
-    mprotect(base, guard_bytes, PROT_NONE);  // more would exhaust the map count
+  if (first_use && w->stack_count <= 8192) mprotect(base, guard_bytes, PROT_NONE);  // more would exhaust the map count
   // Shifted from one stack to the next, so that their hot ends do not all fall into the same cache sets.
   return new_stack(base + stride - 64 - t->stack * 832 % 2048, fiber_main);
 }
@@ -126,20 +125,18 @@ const char* operation_name(int operation) {
     int state = live ? t->line * 32 + t->operation : -2;
     if (state == last_state) continue;
     last_state = state;
-    length +=
-        snprintf(text + length, sizeof text - length, "%sfrom thread (%u,%u,%u) on: ", length ? "; " : "",
-                 t->index.x, t->index.y, t->index.z);
+    length += snprintf(text + length, sizeof text - length, "%sfrom thread (%u,%u,%u) on: ", length ? "; " : "",
+                       t->index.x, t->index.y, t->index.z);
     if (live) {
       if (!line) line = t->line;
-      length += snprintf(text + length, sizeof text - length, "waiting in %s at line %d",
-                         operation_name(t->operation), t->line);
+      length += snprintf(text + length, sizeof text - length, "waiting in %s at line %d", operation_name(t->operation),
+                         t->line);
     } else {
       length += snprintf(text + length, sizeof text - length, "ended");
     }
   }
   bool at_barrier = emu_block.waiting > 0 || run->at_grid_barrier > 0;
-  fail(at_barrier ? barrier_divergence : collective_divergence, line, "no thread of the block can go on; %s",
-       text);
+  fail(at_barrier ? barrier_divergence : collective_divergence, line, "no thread of the block can go on; %s", text);
 }
 
 static inline bool waits_for_others(const BlockRun* run) {  // other blocks can still wake it
@@ -214,6 +211,7 @@ extern "C" EMU_API void emu_barrier_complete() {
 extern "C" EMU_API void emu_barrier(int line) {
   BlockRun* run = worker->run;
   Thread* self = emu_thread;
+  self->pc = __builtin_return_address(0);
   self->line = line;
   self->operation = op_barrier;
   if (worker->request->checked) check::on_barrier_arrival(run, self, line);
@@ -246,6 +244,7 @@ extern "C" EMU_API void emu_grid_barrier(int line) {
   }
   self->line = line;
   self->operation = op_grid_barrier;
+  self->pc = __builtin_return_address(0);
   if (++run->at_grid_barrier == emu_block.live && !w->request->checked) {
     grid_barrier_of_workers(w);
     release_grid_barrier(run);
@@ -259,6 +258,14 @@ extern "C" EMU_API void emu_fence(int line) {
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   if (worker->request->checked) check::on_fence(worker->run, emu_thread);
 }
+
+// ---- what checked kernels ask for by value ---------------------------------------------------------------------
+
+extern "C" EMU_API uint3 emu_thread_index() { return emu_thread->index; }
+extern "C" EMU_API uint3 emu_block_index() { return emu_block.index; }
+extern "C" EMU_API uint3 emu_block_dimensions() { return emu_block.dimensions; }
+extern "C" EMU_API uint3 emu_grid_dimensions() { return emu_block.grid; }
+extern "C" EMU_API unsigned emu_linear_index() { return emu_thread->linear; }
 
 // ---- a fiber's life
 // --------------------------------------------------------------------------------------------
@@ -291,8 +298,7 @@ static void fiber_main() {
     int stack = self->stack;
     thread_ended(w, self);
     Thread* next = choose(w);
-    if (next &&
-        !(next->warp->started & lane_bit(next))) {  // the fast path: on the same stack, without a switch
+    if (next && !(next->warp->started & lane_bit(next))) {  // the fast path: on the same stack, without a switch
       next->warp->started |= lane_bit(next);
       next->stack = stack;
       emu_thread = next;
@@ -310,8 +316,7 @@ bool finished(const BlockRun* run) { return run->started && run->view.live == 0;
 void prepare_block(Worker* w, BlockRun* run, uint64_t linear_block) {
   const Request* r = w->request;
   uint64_t x = r->grid[0], y = r->grid[1];
-  run->view.index = {(unsigned)(linear_block % x), (unsigned)(linear_block / x % y),
-                     (unsigned)(linear_block / x / y)};
+  run->view.index = {(unsigned)(linear_block % x), (unsigned)(linear_block / x % y), (unsigned)(linear_block / x / y)};
   run->view.dimensions = {r->block[0], r->block[1], r->block[2]};
   run->view.grid = {r->grid[0], r->grid[1], r->grid[2]};
   int threads = (int)(r->block[0] * r->block[1] * r->block[2]);

@@ -7,8 +7,7 @@ extern "C" EMU_API void emu_check_atomic(void* address, int bytes, void* pc);
 // A function of its own, so that its return address is the kernel's line; its own accesses are not the
 // kernel's.
 #define EMU_ATOMIC __attribute__((noinline, no_sanitize("thread"))) static
-#define EMU_ATOMIC_SEEN(address) \
-  emu_check_atomic((void*)(address), sizeof *(address), __builtin_return_address(0))
+#define EMU_ATOMIC_SEEN(address) emu_check_atomic((void*)(address), sizeof *(address), __builtin_return_address(0))
 #else
 #define EMU_ATOMIC static inline
 #define EMU_ATOMIC_SEEN(address)
@@ -36,8 +35,7 @@ struct Same {
 };  // keeps a parameter out of template deduction
 
 template <class T, class Update>
-static inline __attribute__((always_inline, no_sanitize("thread"))) T read_modify_write(T* address,
-                                                                                        Update update) {
+static inline __attribute__((always_inline, no_sanitize("thread"))) T read_modify_write(T* address, Update update) {
   typedef typename Word<sizeof(T)>::type W;
   W before = __atomic_load_n((W*)address, __ATOMIC_RELAXED), after;
   T old;
@@ -45,28 +43,26 @@ static inline __attribute__((always_inline, no_sanitize("thread"))) T read_modif
     __builtin_memcpy(&old, &before, sizeof old);
     T changed = update(old);
     __builtin_memcpy(&after, &changed, sizeof after);
-  } while (
-      !__atomic_compare_exchange_n((W*)address, &before, after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  } while (!__atomic_compare_exchange_n((W*)address, &before, after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   return old;
 }
 
 }  // namespace emu
 
-#define EMU_ATOMIC_OPERATION(NAME, EXPRESSION)                                                         \
-  template <class T>                                                                                   \
-  EMU_ATOMIC T NAME(T* address, typename emu::Same<T>::type value) {                                   \
-    EMU_ATOMIC_SEEN(address);                                                                          \
-    return emu::read_modify_write(                                                                     \
-        address,                                                                                       \
-        [=](T old) __attribute__((always_inline, no_sanitize("thread"))) -> T { return EXPRESSION; }); \
-  }                                                                                                    \
-  template <class T>                                                                                   \
-  EMU_INLINE T NAME##_block(T* address, typename emu::Same<T>::type value) {                           \
-    return NAME(address, value);                                                                       \
-  }                                                                                                    \
-  template <class T>                                                                                   \
-  EMU_INLINE T NAME##_system(T* address, typename emu::Same<T>::type value) {                          \
-    return NAME(address, value);                                                                       \
+#define EMU_ATOMIC_OPERATION(NAME, EXPRESSION)                                                                  \
+  template <class T>                                                                                            \
+  EMU_ATOMIC T NAME(T* address, typename emu::Same<T>::type value) {                                            \
+    EMU_ATOMIC_SEEN(address);                                                                                   \
+    return emu::read_modify_write(                                                                              \
+        address, [=](T old) __attribute__((always_inline, no_sanitize("thread"))) -> T { return EXPRESSION; }); \
+  }                                                                                                             \
+  template <class T>                                                                                            \
+  EMU_INLINE T NAME##_block(T* address, typename emu::Same<T>::type value) {                                    \
+    return NAME(address, value);                                                                                \
+  }                                                                                                             \
+  template <class T>                                                                                            \
+  EMU_INLINE T NAME##_system(T* address, typename emu::Same<T>::type value) {                                   \
+    return NAME(address, value);                                                                                \
   }
 EMU_ATOMIC_OPERATION(atomicAdd, (T)(old + value))
 EMU_ATOMIC_OPERATION(atomicSub, (T)(old - value))
@@ -87,8 +83,7 @@ EMU_ATOMIC T atomicCAS(T* address, typename emu::Same<T>::type compare, typename
   W expected, desired;
   __builtin_memcpy(&expected, &compare, sizeof expected);
   __builtin_memcpy(&desired, &value, sizeof desired);
-  if (!__atomic_compare_exchange_n((W*)address, &expected, desired, false, __ATOMIC_RELAXED,
-                                   __ATOMIC_RELAXED)) {
+  if (!__atomic_compare_exchange_n((W*)address, &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     emu_yield(0);  // a lane that spins for a lock must let the lane that holds it go on
   }
   T old;

@@ -57,12 +57,8 @@ EMU_INLINE void __syncwarp(unsigned mask = 0xffffffffu, EMU_LINE) {
 EMU_INLINE unsigned __ballot_sync(unsigned mask, int predicate, EMU_LINE) {
   return emu::collective(emu::op_ballot, mask, predicate != 0, 0, line);
 }
-EMU_INLINE int __any_sync(unsigned mask, int predicate, EMU_LINE) {
-  return __ballot_sync(mask, predicate, line) != 0;
-}
-EMU_INLINE int __all_sync(unsigned mask, int predicate, EMU_LINE) {
-  return __ballot_sync(mask, !predicate, line) == 0;
-}
+EMU_INLINE int __any_sync(unsigned mask, int predicate, EMU_LINE) { return __ballot_sync(mask, predicate, line) != 0; }
+EMU_INLINE int __all_sync(unsigned mask, int predicate, EMU_LINE) { return __ballot_sync(mask, !predicate, line) == 0; }
 template <class T>
 EMU_INLINE unsigned __match_any_sync(unsigned mask, T value, EMU_LINE) {
   return emu::collective(emu::op_match_any, mask, emu::to_bits(value), 0, line);

@@ -6,4 +6,5 @@
 #include "emu/collectives.h"
 #include "emu/atomics.h"
 #include "emu/math.h"
+#include "emu/checked.h"
 #include "emu/entry.h"

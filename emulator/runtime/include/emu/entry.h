@@ -67,8 +67,7 @@ struct Count<0, all...> {
 };
 
 template <class... A, int... i>
-EMU_INLINE __attribute__((no_sanitize("thread"))) void apply(void (*kernel)(A...), void** args,
-                                                             Indices<i...>) {
+EMU_INLINE __attribute__((no_sanitize("thread"))) void apply(void (*kernel)(A...), void** args, Indices<i...>) {
   kernel(*(typename Bare<A>::type*)args[i]...);
 }
 template <class... A>

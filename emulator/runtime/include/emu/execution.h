@@ -23,9 +23,9 @@ namespace emu {
 #if defined(__x86_64__) && !defined(EMU_CHECK) && !defined(EMU_PORTABLE)
 #define EMU_INLINE_SWITCH 1
 #ifdef __AVX512F__
-#define EMU_CLOBBER_AVX512                                                                             \
-  , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", \
-      "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+#define EMU_CLOBBER_AVX512                                                                                      \
+  , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", \
+      "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
 #else
 #define EMU_CLOBBER_AVX512
 #endif
@@ -39,9 +39,9 @@ EMU_INLINE void switch_stack(void** save, void* target) {
       "mov %1, %%rsp\n\tpop %%rcx\n\tjmp *%%rcx\n1:\tpop %%rbp"
       : "+D"(save), "+S"(target)
       :
-      : "memory", "cc", "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-        "xmm12", "xmm13", "xmm14", "xmm15" EMU_CLOBBER_AVX512);
+      : "memory", "cc", "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0",
+        "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+        "xmm14", "xmm15" EMU_CLOBBER_AVX512);
 }
 
 // Put this thread aside until somebody makes it runnable, and go on with a lane of the same warp where there
@@ -97,15 +97,9 @@ EMU_INLINE void barrier(int line) { emu_barrier(line); }
 }  // namespace emu
 
 EMU_INLINE void __syncthreads(EMU_LINE) { emu::barrier(line); }
-EMU_FUNCTION int __syncthreads_count(int predicate, EMU_LINE) {
-  return emu_barrier_count(predicate != 0, line);
-}
-EMU_FUNCTION int __syncthreads_or(int predicate, EMU_LINE) {
-  return emu_barrier_count(predicate != 0, line) > 0;
-}
-EMU_FUNCTION int __syncthreads_and(int predicate, EMU_LINE) {
-  return emu_barrier_count(predicate == 0, line) == 0;
-}
+EMU_FUNCTION int __syncthreads_count(int predicate, EMU_LINE) { return emu_barrier_count(predicate != 0, line); }
+EMU_FUNCTION int __syncthreads_or(int predicate, EMU_LINE) { return emu_barrier_count(predicate != 0, line) > 0; }
+EMU_FUNCTION int __syncthreads_and(int predicate, EMU_LINE) { return emu_barrier_count(predicate == 0, line) == 0; }
 
 EMU_FUNCTION void __threadfence(EMU_LINE) { emu_fence(line); }
 EMU_FUNCTION void __threadfence_block(EMU_LINE) { emu_fence(line); }

@@ -7,9 +7,23 @@
 
 namespace emu {
 
+#ifdef __FLT16_MANT_DIG__
+typedef _Float16 Float16;
+#else
+typedef __fp16 Float16;  // older clang: storage only, which is all that is needed
+#endif
 struct HalfFormat {
-  static float to_float(uint16_t bits) { return (float)from_bits<_Float16>(bits); }
-  static uint16_t from_float(float x) { return (uint16_t)to_bits((_Float16)x); }
+  static float to_float(uint16_t bits) {
+    Float16 half;
+    __builtin_memcpy(&half, &bits, sizeof half);
+    return (float)half;
+  }
+  static uint16_t from_float(float x) {
+    Float16 half = (Float16)x;
+    uint16_t bits;
+    __builtin_memcpy(&bits, &half, sizeof bits);
+    return bits;
+  }
 };
 struct Bfloat16Format {
   static float to_float(uint16_t bits) { return __uint_as_float((unsigned)bits << 16); }

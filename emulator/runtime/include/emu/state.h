@@ -36,6 +36,7 @@ struct Thread {
   int stack;      // which stack its fiber uses
   int line;       // the line of the kernel where it waits
   int operation;  // and what it waits in
+  void* pc;       // checked launches: where it called that
 };
 
 struct Warp {  // one bit a lane in each mask
