@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class Checks:
         seed: of the random ones.
         outputs: names of array parameters of which every element must be written; they start poisoned.
         costs: count what each line's accesses cost; after a launch, `kernel.costs` has the counts.
+        report: called with the kernel's name and its costs after each launch that counts them.
 
     Raises:
         EmulatorError: fewer than one schedule.
@@ -51,6 +52,7 @@ class Checks:
     seed: int = 0
     outputs: tuple[str, ...] = ()
     costs: bool = False
+    report: Callable[[str, Costs], None] | None = None
 
     def __post_init__(self) -> None:
         if self.schedules < 1:
@@ -132,8 +134,8 @@ class _Site(ctypes.Structure):
 class Arena:
     """Copies of the arguments' arrays, far enough apart that a stray access meets no other array.
 
-    Arrays that overlap in memory overlap in the copy too. Each keeps the alignment that its offset from the start of its
-    allocation would give it on a GPU, whose allocations are 256-byte aligned.
+    Arrays that overlap in memory overlap in the copy too. Each keeps the alignment that its offset from the start of
+    its allocation would give it on a GPU, whose allocations are 256-byte aligned.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
@@ -237,6 +239,8 @@ def launch(kernel: RawKernel, request: LaunchRequest, args: Sequence[Any], check
     if found:
         raise CheckError(kernel.name, rank(found), ran)
     arena.give_back(written)
+    if checks.report is not None and kernel.costs is not None:
+        checks.report(kernel.name, kernel.costs)
 
 
 class _Moved:

@@ -1,0 +1,1 @@
+"""Grades lessons: `python -m grader day07`."""

@@ -1,0 +1,39 @@
+"""How far a correct answer may lie from the exact one: derived from the arithmetic, never tuned.
+
+The unit roundoff u of a format with p significant bits is 2^-p: no rounding changes a number by more than u of itself. A sum
+of n terms rounds about n times; in the worst case the errors add up to n·u, but they have both signs, and then λ·√n·u bounds
+them with a probability that λ makes as close to 1 as you like (Higham and Mary, "A new approach to probabilistic rounding
+error analysis", 2019, theorem 2.4: λ = 6 fails once in more than ten million).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from grader.spec import DTYPES
+
+SIGNIFICANT_BITS = {DTYPES["float32"]: 24, DTYPES["float16"]: 11, DTYPES["bfloat16"]: 8}
+LAMBDA = 6.0
+
+
+def unit_roundoff(dtype: np.dtype) -> float:
+    """2^-p: the largest relative error of one rounding to that dtype."""
+    return 2.0 ** -SIGNIFICANT_BITS[np.dtype(dtype)]
+
+
+def sum_error(terms: int, accumulator: str = "float32") -> float:
+    """Relative error of a sum of so many positive terms, products of the inputs, in any order."""
+    return LAMBDA * math.sqrt(terms) * unit_roundoff(DTYPES[accumulator])
+
+
+def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> float:
+    """Half the sum's error (a root halves it), six more float32 operations, and the rounding of the result.
+
+    The six: the division, adding eps, the reciprocal root (2 ulp: CUDA C++ programming guide, appendix on mathematical
+    functions), and two multiplications.
+    """
+    arithmetic = 0.5 * sum_error(x.shape[1]) + 6 * unit_roundoff(DTYPES["float32"])
+    rounding = 0.0 if x.dtype == DTYPES["float32"] else unit_roundoff(x.dtype)
+    return arithmetic + rounding

@@ -1,0 +1,129 @@
+"""Gradings and the map on a terminal: one screen, quiet colours that also work without colour, the last line matters."""
+
+from __future__ import annotations
+
+import itertools
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from grader import progress
+from grader.curriculum import REPOSITORY, Day, days
+from grader.verdict import Check, Report, Verdict
+
+MARKS = {Verdict.PASSED: ("✓", "green"), Verdict.NOT_RUN: ("–", "dim")}
+
+
+def header(day: Day, device: str, seed: int) -> Table:
+    """The first line: which day, where, with which numbers."""
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(ratio=1)
+    table.add_column(justify="right")
+    table.add_row(Text(f"day {day.number} · {day.slug}", style="bold"), Text(f"{device}   seed {seed}", style="dim"))
+    return table
+
+
+def checks(console: Console, report: Report) -> None:
+    """Every check; runs of passed cases share a line."""
+    grouped = itertools.groupby(report.checks, key=lambda c: c.verdict is Verdict.PASSED and "share_of_budget" in c.figures)
+    for is_case, group in grouped:
+        members = list(group)
+        if is_case and len(members) > 1:
+            worst = max(members, key=lambda c: c.figures["share_of_budget"])
+            share = worst.figures["share_of_budget"]
+            merged = Check(f"{len(members)} cases", Verdict.PASSED, f"worst error {100 * share:.0f} % of budget, {worst.name}")
+            _check(console, merged)
+        else:
+            for check in members:
+                _check(console, check)
+    if report.remaining:
+        console.print(Text(f"  – {report.remaining} more cases not run after the first failure (--keep-going)", style="dim"))
+
+
+def _check(console: Console, check: Check) -> None:
+    mark, style = MARKS.get(check.verdict, ("✗", "red"))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=3, justify="right")
+    table.add_column(width=min(34, max(18, console.width // 3)))
+    table.add_column(ratio=1)
+    detail = Text(check.detail)
+    if check.verdict is not Verdict.PASSED:
+        detail = Text.assemble((check.verdict.words, style if style != "dim" else ""), "  ", check.detail)
+    table.add_row(Text(mark, style=style), Text(check.name), detail)
+    console.print(table)
+    rows = [(label, text) for label, text in check.rows if label or text]
+    if not rows:
+        return
+    inner = Table.grid(padding=(0, 2))
+    inner.add_column(style="dim", no_wrap=True)
+    inner.add_column(ratio=1)
+    for label, text in rows:
+        inner.add_row(Text(label), Text(text))
+    console.print(Padding(inner, (0, 0, 0, 6)))
+
+
+def verdict(console: Console, day: Day, report: Report, target: str, is_learners: bool) -> None:
+    """The last lines: how it ended, and the one next thing to do."""
+    ended = report.verdict
+    again = f"again with the same numbers: python -m grader {target} --seed {report.seed}"
+    if report.printed.strip():
+        console.print(Text("  your lesson printed", style="dim"))
+        for line in report.printed.strip().splitlines()[:8]:
+            console.print(Text(f"      {line}", style="dim"))
+    style = {Verdict.PASSED: "bold green", Verdict.NOT_RUN: "bold yellow"}.get(ended, "bold red")
+    line = Text.assemble("  ", (ended.words, style), f"   in {report.seconds:.1f} s")
+    not_run = sum(c.verdict is Verdict.NOT_RUN for c in report.checks)
+    if ended is Verdict.PASSED:
+        if not_run:
+            line.append(f"   {not_run} {'check' if not_run == 1 else 'checks'} NOT RUN", style="dim")
+        console.print(line)
+        if is_learners:
+            console.print(_bar())
+            following = next((d for d in days() if d.number > day.number), None)
+            if following:
+                state = "" if following.written else " (not written yet)"
+                console.print(Text(f"  next   day {following.number} · {following.slug}{state}", style="dim"))
+    elif ended is Verdict.NOT_SOLVED:
+        spec = (day.lesson / "README.md").relative_to(REPOSITORY)
+        console.print(line)
+        console.print(f"  next   open {spec}, then fill in {' and '.join(day.files)};")
+        console.print(f"         python -m grader {day.name} grades again")
+    else:
+        console.print(line)
+        console.print(Text(f"  {again}", style="dim"))
+
+
+def _bar() -> Text:
+    passed = len(progress.read())
+    cells = passed * 20 / 60
+    full = int(cells)
+    return Text.assemble("  ", ("█" * full + ("▌" if cells > full else ""), "green"), f" {passed} of 60 days")
+
+
+def day_map(console: Console) -> None:
+    """The sixty days with their state."""
+    passed = progress.read()
+    next_day = next((d for d in days() if d.written and d.name not in passed), None)
+    for part, members in itertools.groupby(days(), key=lambda d: d.part):
+        console.print(Text(part, style="bold"))
+        for day in members:
+            console.print(_map_row(day, passed))
+    written = sum(d.written for d in days())
+    console.print(_bar())
+    if next_day is not None:
+        spec = (next_day.lesson / "README.md").relative_to(REPOSITORY)
+        console.print(f"  next   day {next_day.number} · {next_day.slug}: open {spec}")
+    console.print(Text(f"  {written} of 60 lessons are written so far", style="dim"))
+
+
+def _map_row(day: Day, passed: dict[str, progress.Pass]) -> Text:
+    head = f"  {day.number:>2} {day.slug:<22} "
+    if not day.written:
+        return Text(f"  {head}not written yet", style="dim")
+    if day.name not in passed:
+        return Text(f"  {head}to do")
+    if progress.is_stale(day, passed[day.name]):
+        return Text.assemble(("~ ", "yellow"), f"{head}edited since it passed: grade it again")
+    return Text.assemble(("✓ ", "green"), f"{head}passed on {passed[day.name].device}")
