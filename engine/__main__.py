@@ -1,0 +1,80 @@
+"""`python -m engine`: the engine on the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A small, fast Llama engine. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+)
+
+
+@app.callback()
+def engine() -> None:
+    """Keeps `pull` a command of its own while it is the only one."""
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="smollm2-135m, ORG/NAME on Hugging Face, a .gguf file or a folder")],
+    force: Annotated[bool, typer.Option("--force", help="get it again although it is there")] = False,
+) -> None:
+    """Get a model into the cache (WARP60_HOME, or your platform's cache folder)."""
+    from engine import hub
+
+    there = hub.find(name)
+    if there is not None and not force:
+        print(f"{name} is already here: {there}")
+        return
+    try:
+        folder = _with_progress(lambda progress: hub.pull(name, force=force, progress=progress))
+    except hub.HubError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    print(f"{name} is ready: {folder} ({size / 1e6:,.0f} MB of weights)")
+
+
+def _with_progress(work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Run `work(progress)` under a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks = {}
+
+        def progress(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total or None)
+            bars.update(tasks[step], completed=done)
+
+        return work(progress)
+
+
+def main() -> None:
+    """Run, and end an interruption with one line."""
+    try:
+        app(prog_name="python -m engine", standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of Click's
+            print(f"error: {error.format_message()}\ntry: {Path(sys.executable).name} -m engine --help", file=sys.stderr)
+            sys.exit(2)
+        raise
+
+
+if __name__ == "__main__":
+    main()
