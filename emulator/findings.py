@@ -177,7 +177,8 @@ class CheckError(EmulatorError):
 def rank(findings: Sequence[Finding]) -> list[Finding]:
     """Each fault once, the cause before what follows from it."""
     unique: dict[tuple[object, ...], Finding] = {}
-    for finding in findings:
+    # Between the same two lines, a race across warps needs the stronger barrier: that one is told.
+    for finding in sorted(findings, key=lambda f: f.detail == "lanes of one warp"):
         unique.setdefault(finding.key(), finding)
     ordered = sorted(unique.values(), key=lambda f: KINDS.index(f.kind))
     raced = {f.array for f in ordered if f.kind == "data-race"}

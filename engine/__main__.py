@@ -48,7 +48,12 @@ def _with_progress(work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
 
@@ -71,7 +76,9 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of Click's
-            print(f"error: {error.format_message()}\ntry: {Path(sys.executable).name} -m engine --help", file=sys.stderr)
+            print(
+                f"error: {error.format_message()}\ntry: {Path(sys.executable).name} -m engine --help", file=sys.stderr
+            )
             sys.exit(2)
         raise
 

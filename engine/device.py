@@ -40,9 +40,7 @@ def select(name: str | None = None, *, check: Any = False) -> str:
     global _choice, _check
     wanted = name or os.environ.get("WARP60_DEVICE") or None
     if wanted not in (None, "cuda", "cpu"):
-        raise DeviceError(
-            f"unknown device {wanted!r}: expected 'cuda' or 'cpu' (from --device or WARP60_DEVICE)"
-        )
+        raise DeviceError(f"unknown device {wanted!r}: expected 'cuda' or 'cpu' (from --device or WARP60_DEVICE)")
     if wanted != "cpu":
         reason = why_no_cuda()
         if reason is not None and wanted == "cuda":
@@ -97,9 +95,7 @@ def __getattr__(attribute: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
 
 
-def load_module(
-    path: str | Path, defines: Mapping[str, int | str] | None = None, *, cooperative: bool = False
-) -> Any:
+def load_module(path: str | Path, defines: Mapping[str, int | str] | None = None, *, cooperative: bool = False) -> Any:
     """Compile a `.cu` file for the device in use; the same arguments give the same module again.
 
     Args:
@@ -122,17 +118,13 @@ def load_module(
 
 
 @functools.cache
-def _compile(
-    source: Path, stamp: int, flags: Sequence[str], cooperative: bool, device: str, check: Any
-) -> Any:
+def _compile(source: Path, stamp: int, flags: Sequence[str], cooperative: bool, device: str, check: Any) -> Any:
     """`load_module` behind its cache; `stamp` makes an edited file a different key."""
     options = ("-std=c++17", f"-I{source.parent}", f"-I{KERNELS}", *flags)
     if device == "cpu":
         import emulator
 
-        return emulator.RawModule(
-            path=str(source), options=options, enable_cooperative_groups=cooperative, check=check
-        )
+        return emulator.RawModule(path=str(source), options=options, enable_cooperative_groups=cooperative, check=check)
     import cupy
 
     return cupy.RawModule(

@@ -190,9 +190,7 @@ class GGUFModel:
 
 
 # Meta's reference tokenizer for Llama 3 (llama-models, tokenizer.py): how text is cut before the merges.
-_LLAMA3_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+_LLAMA3_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def hugging_face_name(name: str) -> str | None:
@@ -242,7 +240,9 @@ def convert(path: Path, folder: Path, on_tensor: Callable[[int, int], None] | No
     tokenizer, tokenizer_config = model.tokenizer()
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     _write_json(folder / "tokenizer_config.json", tokenizer_config)
-    _write_json(folder / "generation_config.json", {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id")})
+    _write_json(
+        folder / "generation_config.json", {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    )
     _write_json(folder / "config.json", config)
 
 

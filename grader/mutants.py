@@ -79,7 +79,9 @@ def apply(day: Day, mutant: Mutant, folder: Path) -> None:
     texts = {name: (day.solution / name).read_text() for name in day.files}
     for file, find, replace in mutant.edits:
         if texts[file].count(find) != 1:
-            raise MutantError(f"{mutant.name}: {find!r} stands {texts[file].count(find)} times in {file}, expected once")
+            raise MutantError(
+                f"{mutant.name}: {find!r} stands {texts[file].count(find)} times in {file}, expected once"
+            )
         texts[file] = texts[file].replace(find, replace)
     for name, text in texts.items():
         (folder / name).write_text(text)

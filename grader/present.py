@@ -27,19 +27,25 @@ def header(day: Day, device: str, seed: int) -> Table:
 
 def checks(console: Console, report: Report) -> None:
     """Every check; runs of passed cases share a line."""
-    grouped = itertools.groupby(report.checks, key=lambda c: c.verdict is Verdict.PASSED and "share_of_budget" in c.figures)
+    grouped = itertools.groupby(
+        report.checks, key=lambda c: c.verdict is Verdict.PASSED and "share_of_budget" in c.figures
+    )
     for is_case, group in grouped:
         members = list(group)
         if is_case and len(members) > 1:
             worst = max(members, key=lambda c: c.figures["share_of_budget"])
             share = worst.figures["share_of_budget"]
-            merged = Check(f"{len(members)} cases", Verdict.PASSED, f"worst error {100 * share:.0f} % of budget, {worst.name}")
+            merged = Check(
+                f"{len(members)} cases", Verdict.PASSED, f"worst error {100 * share:.0f} % of budget, {worst.name}"
+            )
             _check(console, merged)
         else:
             for check in members:
                 _check(console, check)
     if report.remaining:
-        console.print(Text(f"  – {report.remaining} more cases not run after the first failure (--keep-going)", style="dim"))
+        console.print(
+            Text(f"  – {report.remaining} more cases not run after the first failure (--keep-going)", style="dim")
+        )
 
 
 def _check(console: Console, check: Check) -> None:
@@ -92,7 +98,7 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
         console.print(f"         python -m grader {day.name} grades again")
     else:
         console.print(line)
-        console.print(Text(f"  {again}", style="dim"))
+        console.print(Text(f"  {again}", style="dim"), soft_wrap=True)  # one line to copy
 
 
 def _bar() -> Text:
