@@ -1,0 +1,57 @@
+"""Recorded runs: JSON files under results/, each with the command, the machine and the date that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def slug(name: str) -> str:
+    """A folder name: `NVIDIA H200` is nvidia-h200."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def spread(times_s: Sequence[float]) -> dict[str, float]:
+    """Median, quartiles and number of repeats of some times."""
+    low, _, high = statistics.quantiles(times_s, n=4)
+    return {"median_s": statistics.median(times_s), "quartile1_s": low, "quartile3_s": high, "repeats": len(times_s)}
+
+
+def write(folder: Path, name: str, machine: dict[str, Any], figures: dict[str, Any]) -> Path:
+    """Write one record.
+
+    Returns:
+        The file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [a for a in sys.argv[1:] if "/" not in a]
+    record = {
+        "command": " ".join(["python", Path(sys.argv[0]).resolve().relative_to(REPOSITORY).as_posix(), *arguments]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine,
+        **figures,
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def host() -> dict[str, Any]:
+    """The CPU side of a machine."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.*)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return {
+        "cpu": model[1] if model else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,46 @@
+"""Times on a GPU by CUDA events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.record import spread
+
+
+def times_of(call: Callable[[], Any], repeats: int = 50, warm_up: int = 5) -> dict[str, float]:
+    """Median and quartiles of single calls, in seconds."""
+    import cupy
+
+    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+    for _ in range(warm_up):
+        call()
+    times = []
+    for _ in range(repeats):
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(begin, end) * 1e-3)
+    return spread(times)
+
+
+def times_in_graph(calls: Sequence[Callable[[], Any]], repeats: int = 30) -> dict[str, float]:
+    """Time of one call inside a CUDA graph: no launch overhead of Python's.
+
+    Args:
+        calls: the same work on different buffers, so that together they outgrow the L2 cache.
+    """
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        for call in calls:
+            call()
+        stream.synchronize()
+        stream.begin_capture()
+        for call in calls:
+            call()
+        graph = stream.end_capture()
+        figures = times_of(lambda: graph.launch(stream), repeats)
+    return {k: v / len(calls) if k.endswith("_s") else v for k, v in figures.items()}
