@@ -32,9 +32,16 @@ def describe_gpu() -> dict[str, Any]:
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     query = "driver_version,clocks.max.sm,clocks.max.mem,clocks.sm,clocks.mem,power.limit"
     said = subprocess.run(
-        ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"], capture_output=True, text=True, check=False
+        ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    values = dict(zip(query.split(","), said.stdout.strip().splitlines()[0].split(", "), strict=False)) if said.stdout else {}
+    values = (
+        dict(zip(query.split(","), said.stdout.strip().splitlines()[0].split(", "), strict=False))
+        if said.stdout
+        else {}
+    )
     return {
         "gpu": properties["name"].decode(),
         "compute_capability": f"{properties['major']}.{properties['minor']}",

@@ -6,23 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.record import spread
+from grader.timing import times_on_gpu
 
 
-def times_of(call: Callable[[], Any], repeats: int = 50, warm_up: int = 5) -> dict[str, float]:
+def times_of(call: Callable[[], Any], repeats: int = 50) -> dict[str, float]:
     """Median and quartiles of single calls, in seconds."""
-    import cupy
-
-    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-    for _ in range(warm_up):
-        call()
-    times = []
-    for _ in range(repeats):
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        times.append(cupy.cuda.get_elapsed_time(begin, end) * 1e-3)
-    return spread(times)
+    return spread(times_on_gpu(call, lambda _: None, lambda times: len(times) >= repeats))
 
 
 def times_in_graph(calls: Sequence[Callable[[], Any]], repeats: int = 30) -> dict[str, float]:
@@ -42,5 +31,5 @@ def times_in_graph(calls: Sequence[Callable[[], Any]], repeats: int = 30) -> dic
         for call in calls:
             call()
         graph = stream.end_capture()
-        figures = times_of(lambda: graph.launch(stream), repeats)
+        figures = times_of(lambda: graph.launch(), repeats)
     return {k: v / len(calls) if k.endswith("_s") else v for k, v in figures.items()}

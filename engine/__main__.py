@@ -10,6 +10,7 @@ import typer
 
 app = typer.Typer(
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,7 +44,7 @@ def pull(
     print(f"{name} is ready: {folder} ({size / 1e6:,.0f} MB of weights)")
 
 
-def _with_progress(work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _with_progress(work):  # type: ignore[no-untyped-def]
     """Run `work(progress)` under a bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -15,6 +15,7 @@ EPILOG = """Exit status: 0 passed; 1 failed (wrong, unsafe, crashed, …); 2 wro
 
 app = typer.Typer(
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -139,7 +140,7 @@ def make_stubs(
     raise typer.Exit(1 if check and changed else 0)
 
 
-def _console():  # type: ignore[no-untyped-def]  # noqa: ANN202  (Rich is slow to import: only where it is used)
+def _console():  # type: ignore[no-untyped-def]
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)

@@ -283,21 +283,22 @@ class _Grading:
             self._add(Check(name, Verdict.NOT_RUN, f"no GPU here: {speed.name} is timed on one"))
             return
         args = speed.make(generator(self.seed, speed.name))
-        mine = self.worker.measure(self.checks.function, args)
-        reference = mine
-        if mine["outcome"] == "ok":
-            self.worker.load(self.day.solution)
-            reference = self.worker.measure(self.checks.function, args)
-        for answer in (mine, reference):
+        figures = []
+        reference_worker = self._worker("cuda")  # a process of its own: nothing of the lesson's is in it
+        for worker, folder in ((self.worker, self.folder), (reference_worker, self.day.solution)):
+            answer = worker.load(folder)
+            if answer["outcome"] == "ok":
+                answer = worker.measure(self.checks.function, args)
             if answer["outcome"] != "ok":
                 self._add(self._failure(name, answer))
                 return
+            figures.append({k: v for k, v in answer.items() if k != "outcome"})
+        mine, reference = figures
         ratio = mine["median_s"] / reference["median_s"]
         rate = speed.bytes_moved(args) / mine["median_s"] / 1e9
         detail = f"{speed.name}: {rate:,.0f} GB/s, {1 / ratio:.2f} × the reference"
-        figures = {"mine": mine, "reference": reference, "gb_per_s": rate}
         verdict = Verdict.PASSED if ratio <= speed.slowest else Verdict.WASTEFUL
-        self._add(Check(name, verdict, detail, figures=figures))
+        self._add(Check(name, verdict, detail, figures={"mine": mine, "reference": reference, "gb_per_s": rate}))
 
     # ---- helpers ---------------------------------------------------------------------------------------------------------
 

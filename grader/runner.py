@@ -142,7 +142,8 @@ class Worker:
             return "the worker's answer could not be understood"
         if status < 0:
             return f"the process was killed by {signal.Signals(-status).name}"
-        return f"the process ended with status {status} in the middle of a call (os._exit?)"
+        last = self.printed().strip().splitlines()[-1:] or ["without a word (os._exit?)"]
+        return f"the process ended with status {status} in the middle of a call: {last[0]}"
 
     def printed(self) -> str:
         """What the lesson wrote, shortened."""

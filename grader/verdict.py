@@ -31,7 +31,7 @@ FAILED_STATUS = 1
 
 
 def exit_status(verdict: Verdict) -> int:
-    """0 for PASSED only; 3 not solved, 4 not run, 1 for every failure. (2 is a usage error, 130 is Ctrl-C.)"""
+    """0 for PASSED only; 3 not solved, 4 not run, 1 for every failure; 2 is left for usage errors, 130 for Ctrl-C."""
     return EXIT_STATUS.get(verdict, FAILED_STATUS)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.suites import agreement
 
+from benchmarks.suites import agreement
 from grader.curriculum import days
 from grader.grade import grade
 from grader.verdict import Verdict
@@ -30,7 +30,7 @@ def test_emulator_agrees_with_gpu():
     ran = [c for c in cases if "not_run" not in c]
     assert len(ran) >= 15
     for case in ran:
-        assert case["share_of_budget"] <= 1.0, case
+        assert case["share_of_budget"] <= 2.0, case  # each may use its whole budget, one up and one down
 
 
 @pytest.mark.parametrize(

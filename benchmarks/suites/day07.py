@@ -58,7 +58,9 @@ def _torch(xs: list[Any], w: Any, hidden: int, moved: int) -> dict[str, float]:
     from benchmarks.record import spread
 
     kind = torch.bfloat16 if w.dtype.itemsize == 2 else torch.float32
-    tensors = [torch.as_tensor(x.view("u2" if w.dtype.itemsize == 2 else x.dtype), device="cuda").view(kind) for x in xs]
+    tensors = [
+        torch.as_tensor(x.view("u2" if w.dtype.itemsize == 2 else x.dtype), device="cuda").view(kind) for x in xs
+    ]
     weight = torch.as_tensor(w.view("u2" if w.dtype.itemsize == 2 else w.dtype), device="cuda").view(kind)
     call = torch.nn.functional.rms_norm
     stream = torch.cuda.Stream()

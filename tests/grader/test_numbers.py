@@ -1,0 +1,76 @@
+"""Budgets and comparisons: tight enough to fail the next lower precision, and NaN never passes."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from grader import budget, oracles
+from grader.compare import compare, pattern
+from grader.spec import DTYPES
+
+EPS = 1e-5
+
+
+def rmsnorm_in(x, weight, accumulator):
+    """RMSNorm whose sum of squares is rounded to a lower precision after each addition."""
+    squares = np.zeros(len(x), accumulator)
+    for column in x.T:
+        squares = (squares.astype(np.float64) + column.astype(np.float64) ** 2).astype(accumulator)
+    scale = 1 / np.sqrt(squares.astype(np.float64) / x.shape[1] + EPS)
+    return (x.astype(np.float64) * scale[:, None] * weight.astype(np.float64)).astype(x.dtype)
+
+
+@pytest.mark.parametrize("hidden", [31, 576, 2048])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("accumulator", "right"), [(np.float64, True), (np.float32, True), (np.float16, False), (ml_dtypes.bfloat16, False)]
+)
+def test_budget_divides_the_precisions(hidden, dtype, accumulator, right):
+    rng = np.random.default_rng(hidden)
+    x = rng.standard_normal((4, hidden)).astype(DTYPES[dtype])
+    weight = rng.standard_normal(hidden).astype(DTYPES[dtype])
+    got = rmsnorm_in(x, weight, accumulator)
+    verdict = compare(got, oracles.rmsnorm(x, weight, EPS), x.dtype, budget.rmsnorm(x, weight, EPS))
+    assert verdict.right is right, verdict
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_unit_roundoff_is_the_largest_relative_error_of_rounding(dtype):
+    x = np.random.default_rng(0).uniform(1, 2, 200_000)
+    error = np.abs(x.astype(DTYPES[dtype]).astype(np.float64) - x) / x
+    u = budget.unit_roundoff(DTYPES[dtype])
+    assert 0.95 * u < error.max() <= u
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_never_passes(poison):
+    expected = np.ones((2, 3))
+    got = np.ones((2, 3), np.float32)
+    got[1, 2] = poison
+    assert not compare(got, expected, np.dtype(np.float32), 1e9).right
+    assert not compare(np.full((2, 3), np.nan, np.float32), expected, np.dtype(np.float32), np.inf).right
+
+
+def test_wrong_shape_and_dtype_are_named():
+    expected = np.ones((2, 3))
+    assert "shape (3, 2)" in compare(np.ones((3, 2), np.float32), expected, np.dtype(np.float32), 1).problem
+    assert "dtype float64" in compare(np.ones((2, 3)), expected, np.dtype(np.float32), 1).problem
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: a.__setitem__((slice(None), slice(992, 1000)), 5.0), "the last 8 of 1,000 columns in every row"),
+        (lambda a: a.__setitem__((slice(None), slice(3, 7)), 5.0), "columns 3 to 6 in every row"),
+        (lambda a: a.__setitem__(1, 5.0), "whole rows: 1"),
+        (lambda a: a.__setitem__((slice(None), slice(990, 1000)), np.nan), "all of them NaN"),
+        (lambda a: a.__imul__(0.5), "each 0.5 times what it should be"),
+    ],
+)
+def test_patterns_are_put_in_words(change, words):
+    expected = np.random.default_rng(0).standard_normal((3, 1000)) + 3
+    answer = expected.copy()
+    change(answer)
+    assert words in pattern(~(answer == expected), answer, expected)
