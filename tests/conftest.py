@@ -1,39 +1,94 @@
-"""What can run where: a test that cannot is NOT RUN with the reason, and the summary counts those apart from passes."""
+"""What can run where: a test that cannot is NOT RUN with the reason, and the summary counts those apart from passes.
+
+A skip whose reason does not start with `NOT RUN: ` fails: nobody can tell it from a test that was switched off.
+"""
 
 from __future__ import annotations
 
 import collections
+import functools
 import importlib.util
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+NOT_RUN = "NOT RUN: "
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def why_no_gpu() -> str | None:
+    """None where CuPy can run a kernel, else what is missing."""
     from engine import device
 
+    return device.why_no_cuda()
+
+
+@functools.cache
+def why_no_network() -> str | None:
+    """None where pip reaches its package index, whichever is configured; else what pip says.
+
+    A small wheel without dependencies is fetched for it, past pip's own cache.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--retries", "1"]
+        try:
+            done = subprocess.run(
+                [*command, "--timeout", "15", "--only-binary=:all:", "--dest", folder, "iniconfig"],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return "pip gets no answer from the package index within 60 s"
+    if done.returncode == 0:
+        return None
+    return f"pip cannot reach the package index ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
+
+
+def why_no_goldens() -> str | None:
+    """None where torch and transformers are installed."""
+    absent = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    return f"{' and '.join(absent)} not installed (pip install -e '.[goldens]')" if absent else None
+
+
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "gpu": why_no_gpu,
+    "network": why_no_network,
+    "goldens": why_no_goldens,
+}
+
+
+@pytest.hookimpl(trylast=True)  # what -m and -k leave out needs no probing
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("gpu"):
-            reason = device.why_no_cuda()
-            if reason is not None:
-                item.add_marker(pytest.mark.skip(reason=f"NOT RUN: {reason}"))
-        if item.get_closest_marker("goldens"):
-            absent = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-            if absent:
-                why = f"NOT RUN: {' and '.join(absent)} not installed (pip install -e '.[goldens]')"
-                item.add_marker(pytest.mark.skip(reason=why))
+        for marker, why_not in NEEDS.items():
+            if item.get_closest_marker(marker) and (reason := why_not()) is not None:
+                item.add_marker(pytest.mark.skip(reason=NOT_RUN + reason))
+
+
+def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why a report was skipped, in the words of the skip."""
+    words = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return words.removeprefix("Skipped: ")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and not skip_reason(report).startswith(NOT_RUN):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {skip_reason(report)!r}\nthe reason must start with {NOT_RUN!r}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reasons = collections.Counter(
-        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
-    )
+    reasons = collections.Counter(skip_reason(report) for report in terminalreporter.stats.get("skipped", []))
     if reasons:
         terminalreporter.section("NOT RUN: these are not passes")
         for reason, count in reasons.most_common():
-            terminalreporter.write_line(f"{count:>4}  {reason.removeprefix('NOT RUN: ')}")
+            terminalreporter.write_line(f"{count:>4}  {reason.removeprefix(NOT_RUN)}")
 
 
 @pytest.fixture(scope="session")
