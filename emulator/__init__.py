@@ -3,6 +3,7 @@
 It knows nothing of this course and imports nothing from it.
 """
 
+from emulator import findings
 from emulator.check import Checks
 from emulator.costs import Costs, LineCost
 from emulator.errors import (
@@ -34,4 +35,5 @@ __all__ = [
     "Place",
     "RawKernel",
     "RawModule",
+    "findings",
 ]

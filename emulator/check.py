@@ -327,9 +327,9 @@ def _finding(module: RawModule, raw: _Finding, shapes: dict[str, tuple[int, ...]
     has_other = raw.kind in (0, 1, 3) and (raw.pc[1] or raw.line[1] or any(raw.thread[1]))
     size = raw.bytes // element
     if kind == "out-of-bounds" and not name and detail:  # the index ran over one dimension of an array
-        name, index, size = _array_indexed(place.text, detail), (raw.offset,), 0
+        name, index, size = _array_indexed(place.text, raw.extents[0]), (raw.offset,), 0
         space = "shared" if name in module.shared_names else "local"
-        detail = f"index {raw.offset} into {detail}"
+        detail = f"index {raw.offset} into a dimension of type {detail}"
     if kind == "misaligned":
         detail = f"{raw.access} bytes"
     return Finding(
@@ -352,12 +352,13 @@ def _action(kind: str, raw: _Finding, which: int) -> str:
     return "atomic" if raw.atomics[which] else "write" if raw.writes[which] else "read"
 
 
-def _array_indexed(text: str, array_type: str) -> str:
-    """The array that a line indexes, by what the sanitizer says of its type, such as `'float [31]'`."""
-    dimensions = array_type.count("[")
-    names = re.findall(r"(\w+)\s*((?:\[[^\[\]]*\]\s*)+)", text)
-    fitting = [name for name, brackets in names if brackets.count("[") >= dimensions]
-    return fitting[0] if fitting else ""
+def _array_indexed(text: str, column: int) -> str:
+    """The array whose index is out of range: GCC points at the index's closing bracket, clang at the array."""
+    if text[column - 1 : column] == "]":
+        before = re.search(r"(\w+)\s*(?:\[[^\[\]]*\]\s*)*\[[^\[\]]*$", text[: column - 1])
+        return before[1] if before else ""
+    here = re.match(r"\w+", text[column - 1 :])
+    return here[0] if here else ""
 
 
 def _costs(module: RawModule, request: LaunchRequest) -> Costs:

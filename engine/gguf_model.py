@@ -164,9 +164,9 @@ class GGUFModel:
         tokens: list[str] = self.field("tokenizer.ggml.tokens")
         types: list[int] = self.field("tokenizer.ggml.token_type")
         merges = [tuple(merge.split(" ")) for merge in self.field("tokenizer.ggml.merges")]
-        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))  # type: ignore[arg-type]
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits[split], byte_level])  # type: ignore[assignment]
-        tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits[split], byte_level])
+        tokenizer.decoder = decoders.ByteLevel()
         special = [t for t, kind in zip(tokens, types, strict=True) if kind == _CONTROL]
         tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
         own = [t for t, kind in zip(tokens, types, strict=True) if kind == _USER_DEFINED]

@@ -89,7 +89,7 @@ def pattern(bad: np.ndarray, answer: np.ndarray, expected: np.ndarray) -> str:
     elif (answer[bad] == 0).all():
         words.append("all of them 0")
     if bad.ndim == 2 and not bad.all():
-        columns, rows = bad.all(axis=0), bad.all(axis=1)
+        columns, rows = np.asarray(bad.all(axis=0)), np.asarray(bad.all(axis=1))
         if columns.any() and (bad == columns[None, :]).all():
             first, last = int(columns.argmax()), int(len(columns) - columns[::-1].argmax() - 1)
             if last == len(columns) - 1 and columns[first:].all():

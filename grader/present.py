@@ -79,12 +79,12 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
         for line in report.printed.strip().splitlines()[:8]:
             console.print(Text(f"      {line}", style="dim"))
     style = {Verdict.PASSED: "bold green", Verdict.NOT_RUN: "bold yellow"}.get(ended, "bold red")
-    line = Text.assemble("  ", (ended.words, style), f"   in {report.seconds:.1f} s")
+    last = Text.assemble("  ", (ended.words, style), f"   in {report.seconds:.1f} s")
     not_run = sum(c.verdict is Verdict.NOT_RUN for c in report.checks)
     if ended is Verdict.PASSED:
         if not_run:
-            line.append(f"   {not_run} {'check' if not_run == 1 else 'checks'} NOT RUN", style="dim")
-        console.print(line)
+            last.append(f"   {not_run} {'check' if not_run == 1 else 'checks'} NOT RUN", style="dim")
+        console.print(last)
         if is_learners:
             console.print(_bar())
             following = next((d for d in days() if d.number > day.number), None)
@@ -93,11 +93,11 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
                 console.print(Text(f"  next   day {following.number} · {following.slug}{state}", style="dim"))
     elif ended is Verdict.NOT_SOLVED:
         spec = (day.lesson / "README.md").relative_to(REPOSITORY)
-        console.print(line)
+        console.print(last)
         console.print(f"  next   open {spec}, then fill in {' and '.join(day.files)};")
         console.print(f"         python -m grader {day.name} grades again")
     else:
-        console.print(line)
+        console.print(last)
         console.print(Text(f"  {again}", style="dim"), soft_wrap=True)  # one line to copy
 
 

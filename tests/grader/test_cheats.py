@@ -150,10 +150,12 @@ def test_bad_input_must_be_refused(tmp_path):
 
 
 def test_unsafe_though_right(tmp_path):
-    late = KERNEL.replace("return total;", "partial[warp] = total;\n  return total;")
-    report = grade_lesson(tmp_path, SOLVED, late)
+    everybody = KERNEL.replace("if (lane == 0) partial[warp] = value;", "partial[warp] = value;")
+    assert everybody != KERNEL
+    report = grade_lesson(tmp_path, SOLVED, everybody)
     assert report.verdict is Verdict.UNSAFE, report.as_json()
-    assert "data race on shared `partial" in report.checks[-1].detail
+    failed = next(c for c in report.checks if c.verdict is Verdict.UNSAFE)
+    assert "data race on shared `partial" in failed.detail
 
 
 def test_missing_file(tmp_path):

@@ -29,6 +29,9 @@ struct grid_group {
 template <unsigned lanes, class Parent = void>
 struct thread_block_tile {
   static_assert(lanes >= 1 && lanes <= 32 && (lanes & (lanes - 1)) == 0, "a tile has 1, 2, 4, 8, 16 or 32 lanes");
+  thread_block_tile() = default;
+  template <class Other>
+  thread_block_tile(const thread_block_tile<lanes, Other>&) {}
   unsigned mask() const { return lanes == 32 ? ~0u : ((1u << lanes) - 1) << (emu_lane() & ~(lanes - 1)); }
   void sync(EMU_LINE) const { __syncwarp(mask(), line); }
   unsigned thread_rank() const { return emu_linear() & (lanes - 1); }

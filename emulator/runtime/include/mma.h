@@ -97,8 +97,8 @@ struct EmuMultiply {
   const A* a;
   const B* b;
   const C* c;
-  __attribute__((no_sanitize("thread"))) static void run(uint64_t* lanes) {
-    auto lane = [&](int i) __attribute__((no_sanitize("thread"))) { return (EmuMultiply*)lanes[i % 32]; };
+  EMU_UNCHECKED static void run(uint64_t* lanes) {
+    auto lane = [&](int i) EMU_UNCHECKED { return (EmuMultiply*)lanes[i % 32]; };
     float a[A::rows * A::columns], b[B::rows * B::columns], c[C::rows * C::columns];
     for (int i = 0; i < A::rows * A::columns; i++) a[i] = (float)lane(i)->a->x[i / 32];
     for (int i = 0; i < B::rows * B::columns; i++) b[i] = (float)lane(i)->b->x[i / 32];

@@ -188,7 +188,7 @@ static void access(const Access& now, void* pc) {
   }
   uint32_t where = relative_pc(pc);
   if (state.check.costs) count_access(now.address, now.bytes, now.write, region->space == 1, where, t);
-  if (now.write) state.spins = 0;
+  if (now.write && !now.atomic) state.spins = 0;
 
   uintptr_t offset = now.address - region->low;
   uint32_t needed = (uint32_t)std::gcd(std::gcd(offset, now.bytes), (uintptr_t)region->grain);
@@ -303,13 +303,17 @@ extern "C" EMU_API void __tsan_vptr_update(void**, void*) {}
 
 extern "C" EMU_API void emu_check_atomic(void* address, int bytes, void* pc) {
   static uint32_t count;
-  if ((++count & 15) == 0) {  // a loop may poll with an atomic
-    emu_thread->pc = pc;
-    emu_yield(0);
-  }
+  static uintptr_t last_address;
+  static uint64_t last_value;
+  emu_thread->pc = pc;
+  if ((++count & 15) == 0) emu_yield(0);  // a loop may poll with an atomic
   acquire((uintptr_t)address, emu_thread);
   release((uintptr_t)address, emu_thread);
   access({(uintptr_t)address, (size_t)bytes, true, true, false, true}, pc);
+  uint64_t value = 0;
+  memcpy(&value, address, (size_t)bytes);
+  if ((uintptr_t)address != last_address || value != last_value) state.spins = 0;  // somebody gets on
+  last_address = (uintptr_t)address, last_value = value;
 }
 
 // ---- the undefined-behaviour sanitizer's calls: an index past its own dimension, a vector at an odd address
@@ -338,6 +342,7 @@ extern "C" EMU_API void __ubsan_handle_out_of_bounds(IndexCheck* check, uintptr_
   Finding f = new_finding(out_of_bounds, emu_thread, EMU_HERE);
   f.line[0] = (int32_t)check->place.line;
   f.offset = (int64_t)index;
+  f.extents[0] = (int32_t)check->place.column;
   snprintf(f.detail, sizeof f.detail, "%s", check->array->name);
   report_and_stop(f);
 }

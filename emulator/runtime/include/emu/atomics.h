@@ -6,7 +6,7 @@
 extern "C" EMU_API void emu_check_atomic(void* address, int bytes, void* pc);
 // A function of its own, so that its return address is the kernel's line; its own accesses are not the
 // kernel's.
-#define EMU_ATOMIC __attribute__((noinline, no_sanitize("thread"))) static
+#define EMU_ATOMIC EMU_UNCHECKED __attribute__((noinline)) static
 #define EMU_ATOMIC_SEEN(address) emu_check_atomic((void*)(address), sizeof *(address), __builtin_return_address(0))
 #else
 #define EMU_ATOMIC static inline
@@ -35,7 +35,7 @@ struct Same {
 };  // keeps a parameter out of template deduction
 
 template <class T, class Update>
-static inline __attribute__((always_inline, no_sanitize("thread"))) T read_modify_write(T* address, Update update) {
+static inline EMU_UNCHECKED __attribute__((always_inline)) T read_modify_write(T* address, Update update) {
   typedef typename Word<sizeof(T)>::type W;
   W before = __atomic_load_n((W*)address, __ATOMIC_RELAXED), after;
   T old;
@@ -54,7 +54,7 @@ static inline __attribute__((always_inline, no_sanitize("thread"))) T read_modif
   EMU_ATOMIC T NAME(T* address, typename emu::Same<T>::type value) {                                            \
     EMU_ATOMIC_SEEN(address);                                                                                   \
     return emu::read_modify_write(                                                                              \
-        address, [=](T old) __attribute__((always_inline, no_sanitize("thread"))) -> T { return EXPRESSION; }); \
+        address, [=](T old) EMU_UNCHECKED __attribute__((always_inline)) -> T { return EXPRESSION; }); \
   }                                                                                                             \
   template <class T>                                                                                            \
   EMU_INLINE T NAME##_block(T* address, typename emu::Same<T>::type value) {                                    \

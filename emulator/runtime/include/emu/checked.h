@@ -29,7 +29,7 @@ struct Extents<T[n]> {
 };
 
 template <class T>
-__attribute__((no_sanitize("thread"))) int enter_shared(T& array, const char* name) {
+EMU_UNCHECKED int enter_shared(T& array, const char* name) {
   int extents[8] = {};
   static_assert(Extents<T>::rank < 8, "a shared array of more than seven dimensions");
   Extents<T>::write(extents);

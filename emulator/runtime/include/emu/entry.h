@@ -67,11 +67,11 @@ struct Count<0, all...> {
 };
 
 template <class... A, int... i>
-EMU_INLINE __attribute__((no_sanitize("thread"))) void apply(void (*kernel)(A...), void** args, Indices<i...>) {
+EMU_INLINE EMU_UNCHECKED void apply(void (*kernel)(A...), void** args, Indices<i...>) {
   kernel(*(typename Bare<A>::type*)args[i]...);
 }
 template <class... A>
-EMU_INLINE __attribute__((no_sanitize("thread"))) void apply(void (*kernel)(A...), void** args) {
+EMU_INLINE EMU_UNCHECKED void apply(void (*kernel)(A...), void** args) {
   apply(kernel, args, typename Count<sizeof...(A)>::type());
 }
 template <class... A>
@@ -84,7 +84,7 @@ EMU_FUNCTION void describe(void (*)(A...), char* out) {
 }  // namespace emu
 
 #define EMU_KERNEL(SYMBOL, ...)                                                                  \
-  extern "C" EMU_API __attribute__((no_sanitize("thread"))) void emu_run_##SYMBOL(void** args) { \
+  extern "C" EMU_API EMU_UNCHECKED void emu_run_##SYMBOL(void** args) { \
     emu::apply(__VA_ARGS__, args);                                                               \
   }                                                                                              \
   extern "C" EMU_API void emu_signature_##SYMBOL(char* out) { emu::describe(__VA_ARGS__, out); }

@@ -20,6 +20,12 @@
 #define EMU_API __attribute__((visibility("default")))
 #define EMU_INLINE static inline __attribute__((always_inline))
 #define EMU_FUNCTION static inline
+// Not part of the kernel: its accesses are not looked at.
+#ifdef __clang__
+#define EMU_UNCHECKED __attribute__((no_sanitize("thread"), disable_sanitizer_instrumentation))
+#else
+#define EMU_UNCHECKED __attribute__((no_sanitize("thread")))
+#endif
 #define EMU_LINE int line = __builtin_LINE()  // last parameter of what can wait: the line in the kernel
 
 // `__shared__` is one copy a block. Blocks share an OS thread only one after another, so a thread-local

@@ -1,0 +1,12 @@
+// Neighbouring threads, neighbouring words.
+// ---
+// grid: 16
+// block: 256
+// args: [x float32[4096] random, out float32[4096] output]
+// fault: none
+// expect: np.array_equal(out, x + 1)
+// ---
+extern "C" __global__ void k(const float* x, float* out) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  out[i] = x[i] + 1.0f;
+}
