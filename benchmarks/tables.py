@@ -51,7 +51,9 @@ def day07(records: dict[str, tuple[Path, dict[str, Any]]]) -> str:
         )
     head = ["rows × hidden", "dtype", "µs", "spread", "GB/s", "of copy bandwidth", "torch `rms_norm`, GB/s"]
     copy = records["nvidia-h200/ceilings"][1]["copy"]["bytes_per_s"]
-    note = f"\nThe copy bandwidth of the same run is {copy / 1e12:.2f} TB/s; each call reads and writes its rows once.\n"
+    note = (
+        f"\nThe copy bandwidth of the same run is {copy / 1e12:.2f} TB/s; each call reads and writes its rows once.\n"
+    )
     return table(head, rows) + note + source(record, path)
 
 
@@ -83,7 +85,9 @@ def costs(records: dict[str, tuple[Path, dict[str, Any]]]) -> str:
         [f"`{r['kernel']}`", r["counter"], f"{r['emulator']:,}", f"{r['ncu']:,}", f"{r['ratio']:.2f}", r["why"]]
         for r in record["rows"]
     ]
-    return table(["kernel", "counter", "emulator", "Nsight Compute", "ratio", "why they differ"], rows) + source(record, path)
+    return table(["kernel", "counter", "emulator", "Nsight Compute", "ratio", "why they differ"], rows) + source(
+        record, path
+    )
 
 
 def throughput(records: dict[str, tuple[Path, dict[str, Any]]]) -> str:
@@ -104,7 +108,10 @@ TABLES: dict[str, Callable[[dict[str, tuple[Path, dict[str, Any]]]], str]] = {
 def main() -> int:
     """Write, or with --check compare; 1 when a page is out of date."""
     check = "--check" in sys.argv[1:]
-    records = {f.relative_to(RESULTS).with_suffix("").as_posix(): (f, json.loads(f.read_text())) for f in RESULTS.rglob("*.json")}
+    records = {
+        f.relative_to(RESULTS).with_suffix("").as_posix(): (f, json.loads(f.read_text()))
+        for f in RESULTS.rglob("*.json")
+    }
     stale = []
     for page in sorted(REPOSITORY.rglob("*.md")):
         if any(part.startswith(".") for part in page.relative_to(REPOSITORY).parts):

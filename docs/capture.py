@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import html
+import io
 import os
 import re
 import subprocess
@@ -25,15 +26,17 @@ from rich.text import Text
 DOCS = Path(__file__).resolve().parent
 COLUMNS = 96
 SEED = "60"
+CHARACTER, LINE = 12.2, 24.4  # the size of one character cell as Rich draws it
 THEME = TerminalTheme(
     (24, 26, 31),
     (220, 223, 228),
     [(24, 26, 31), (240, 113, 120), (127, 200, 120), (230, 192, 105), (110, 170, 240), (198, 140, 230), (90, 195, 205),
      (220, 223, 228)],
 )  # fmt: skip
-# Rich's own frame loads a font from the network; a picture in a page must stand alone. The places in braces are Rich's.
+# Rich's own frame loads a font from the network; a picture in a page must stand alone. The places in braces are Rich's, the
+# two in capitals ours: Rich's measures leave no room for a margin on the right.
 FRAME = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {terminal_width} {terminal_height}" role="img">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 WIDTH HEIGHT" role="img">
 <style>
 .{unique_id}-matrix {{
   font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
@@ -43,12 +46,12 @@ FRAME = """\
 </style>
 <defs>
 <clipPath id="{unique_id}-clip-terminal">
-<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+<rect x="0" y="0" width="WIDTH" height="HEIGHT"/>
 </clipPath>
 {lines}
 </defs>
-<rect width="{terminal_width}" height="{terminal_height}" rx="8" fill="#181a1f"/>
-<g transform="translate(8, 8)">
+<rect width="WIDTH" height="HEIGHT" rx="8" fill="#181a1f"/>
+<g transform="translate(16, 12)">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
@@ -109,11 +112,12 @@ def run(capture: Capture) -> str:
 
 def draw(capture: Capture, printed: str) -> str:
     """The picture."""
-    with open(os.devnull, "w") as nowhere:
-        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor")
-        console.print(Text(f"$ {capture.shown}", style="dim"))
-        console.print(Text.from_ansi(printed.rstrip("\n")))
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(Text(f"$ {capture.shown}", style="dim"))
+    console.print(Text.from_ansi(printed.rstrip("\n")))
     svg = console.export_svg(theme=THEME, code_format=FRAME, unique_id=capture.name)
+    rows = 1 + printed.rstrip("\n").count("\n") + 1
+    svg = svg.replace("WIDTH", f"{COLUMNS * CHARACTER + 32:.0f}").replace("HEIGHT", f"{rows * LINE + 24:.0f}")
     return re.sub(r"[ \t]+\n", "\n", svg).rstrip("\n") + "\n"
 
 

@@ -97,7 +97,11 @@ class Finding:
             case "out-of-bounds":
                 if self.size and self.array:
                     return f"{self.action} outside {where}, which has {self.size:,} elements"
-                return f"outside {self.space} `{self.array}`: {self.detail}" if self.detail else f"{self.action} outside every array"
+                return (
+                    f"outside {self.space} `{self.array}`: {self.detail}"
+                    if self.detail
+                    else f"{self.action} outside every array"
+                )
             case "misaligned":
                 return f"{self.action} of {self.detail} at {where}, whose address is not a multiple of {self.detail}"
             case "read-only-write":

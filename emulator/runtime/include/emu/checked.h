@@ -10,6 +10,15 @@
 extern "C" EMU_API void emu_check_shared(void* address, size_t bytes, size_t element, const int* extents,
                                          const char* name);
 
+#if defined(__clang__) && __clang_major__ < 15  // later ones call __tsan_memcpy by themselves
+#include <string.h>
+extern "C" EMU_API void* __tsan_memcpy(void* to, const void* from, size_t bytes);
+extern "C" __attribute__((visibility("hidden"), used)) EMU_UNCHECKED inline void* memcpy(void* to, const void* from,
+                                                                                         size_t bytes) noexcept {
+  return __tsan_memcpy(to, from, bytes);  // the caller's line is then this one's caller
+}
+#endif
+
 namespace emu {
 
 template <class T>
