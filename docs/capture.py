@@ -44,12 +44,6 @@ FRAME = """\
 }}
 {styles}
 </style>
-<defs>
-<clipPath id="{unique_id}-clip-terminal">
-<rect x="0" y="0" width="WIDTH" height="HEIGHT"/>
-</clipPath>
-{lines}
-</defs>
 <rect width="WIDTH" height="HEIGHT" rx="8" fill="#181a1f"/>
 <g transform="translate(16, 12)">
 {backgrounds}
@@ -118,7 +112,24 @@ def draw(capture: Capture, printed: str) -> str:
     svg = console.export_svg(theme=THEME, code_format=FRAME, unique_id=capture.name)
     rows = 1 + printed.rstrip("\n").count("\n") + 1
     svg = svg.replace("WIDTH", f"{COLUMNS * CHARACTER + 32:.0f}").replace("HEIGHT", f"{rows * LINE + 24:.0f}")
+    svg = re.sub(r'<text [^>]*x="([\d.]+)" y="([\d.]+)" textLength="[\d.]+"[^>]*>([^<]*)</text>', _tight, svg)
     return re.sub(r"[ \t]+\n", "\n", svg).rstrip("\n") + "\n"
+
+
+def _tight(match: re.Match[str]) -> str:
+    """One piece of text without the blanks around it: some viewers drop those and shift the rest."""
+    text = html.unescape(match[3])
+    inner = text.strip()
+    if not inner:
+        return ""
+    x = float(match[1]) + CHARACTER * (len(text) - len(text.lstrip()))
+    style = re.search(r'class="[^"]*"', match[0])
+    width = f'textLength="{CHARACTER * len(inner):.1f}"'
+    return f'<text {style[0] if style else ""} x="{x:.1f}" y="{match[2]}" {width}>{_blanks(html.escape(inner))}</text>'
+
+
+def _blanks(text: str) -> str:
+    return text.replace(" ", "\xa0").replace("\xa0", "&#160;")
 
 
 def words(svg: str) -> list[str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import cupy  # noqa: E402
-import numpy as np  # noqa: E402
+import cupy
+import numpy as np
 
-from tests.emulator.loader import CORPUS, Case, load_case  # noqa: E402
+from tests.emulator.loader import CORPUS, Case, load_case
 
 
 def on_gpu(case: Case) -> list[object]:

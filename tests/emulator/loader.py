@@ -89,7 +89,7 @@ class Case:
         names: dict[str, Any] = {"np": np}
         for a, old, new in zip(self.arguments, before, after, strict=True):
             names[f"{a.name}_before"], names[a.name] = old, new
-        return bool(eval(self.expect, names))  # noqa: S307  (our own corpus)
+        return bool(eval(self.expect, names))
 
 
 def _filled(a: Argument, rng: np.random.Generator) -> np.ndarray:

@@ -6,9 +6,9 @@ import copy
 
 import numpy as np
 import pytest
-from tests.emulator.loader import load_corpus
 
 import emulator
+from tests.emulator.loader import load_corpus
 
 CORPUS = load_corpus()
 FAULTY = [c for c in CORPUS if c.fault != "none"]
