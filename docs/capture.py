@@ -125,11 +125,8 @@ def _tight(match: re.Match[str]) -> str:
     x = float(match[1]) + CHARACTER * (len(text) - len(text.lstrip()))
     style = re.search(r'class="[^"]*"', match[0])
     width = f'textLength="{CHARACTER * len(inner):.1f}"'
-    return f'<text {style[0] if style else ""} x="{x:.1f}" y="{match[2]}" {width}>{_blanks(html.escape(inner))}</text>'
-
-
-def _blanks(text: str) -> str:
-    return text.replace(" ", "\xa0").replace("\xa0", "&#160;")
+    shown = html.escape(inner).replace("\xa0", "&#160;")
+    return f'<text {style[0] if style else ""} x="{x:.1f}" y="{match[2]}" {width}>{shown}</text>\n'
 
 
 def words(svg: str) -> list[str]:
