@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py [--check]
 
-A page has `<!-- measured: begin NAME -->` and `<!-- measured: end -->`; what stands between them is generated.
+A page has `<!-- measured: begin NAME -->` and `<!-- measured: end -->`; what stands between them is generated, for every
+machine that has the record, and says so where none has.
 """
 
 from __future__ import annotations
@@ -11,119 +12,168 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-RESULTS = REPOSITORY / "results"
 BLOCK = re.compile(r"(<!-- measured: begin (\S+) -->\n)(.*?)(<!-- measured: end -->)", re.DOTALL)
+NOT_MEASURED = "Not measured yet.\n"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+@dataclass(frozen=True)
+class Table:
+    """One kind of table.
+
+    Attributes:
+        needs: names of the records it is made of, all of one machine; the first is the one it cites.
+        also: names of records that it uses where they exist, from any machine.
+        render: heading row, rows and a closing sentence from those records, by name.
+    """
+
+    needs: tuple[str, ...]
+    render: Callable[[dict[str, Any]], tuple[list[str], list[list[str]], str]]
+    also: tuple[str, ...] = ()
 
 
-def source(record: dict[str, Any], path: Path) -> str:
-    """Where a table comes from."""
-    machine = record["machine"]
-    where = machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
-    return f"\n{where}, {record['date']}, `{record['command']}` → `{path.relative_to(REPOSITORY).as_posix()}`.\n"
+def microseconds(figures: dict[str, Any]) -> str:
+    """Median and interquartile range."""
+    return f"{1e6 * figures['median_s']:.1f} ± {1e6 * (figures['quartile3_s'] - figures['quartile1_s']) / 2:.1f}"
 
 
-def day07(records: dict[str, tuple[Path, dict[str, Any]]]) -> str:
-    """RMSNorm beside the copy bandwidth and beside PyTorch."""
-    path, record = records["nvidia-h200/day07"]
-    rows = []
-    for shape in record["shapes"]:
-        torch = shape.get("torch")
-        rows.append(
-            [
-                f"{shape['rows']:,} × {shape['hidden']:,}",
-                shape["dtype"],
-                f"{1e6 * shape['median_s']:.1f}",
-                f"{1e6 * (shape['quartile3_s'] - shape['quartile1_s']):.2f}",
-                f"{shape['bytes_per_s'] / 1e9:,.0f}",
-                f"{100 * shape['share_of_copy']:.0f} %",
-                f"{torch['bytes_per_s'] / 1e9:,.0f}" if torch else "NOT RUN",
-            ]
-        )
-    head = ["rows × hidden", "dtype", "µs", "spread", "GB/s", "of copy bandwidth", "torch `rms_norm`, GB/s"]
-    copy = records["nvidia-h200/ceilings"][1]["copy"]["bytes_per_s"]
+def gigabytes(figures: dict[str, Any] | None) -> str:
+    """Bytes per second, or that nobody measured it."""
+    return f"{figures['bytes_per_s'] / 1e9:,.0f}" if figures else "NOT RUN"
+
+
+def day07(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+    """RMSNorm beside the copy bandwidth, a fused CuPy kernel and PyTorch."""
+    rows = [
+        [
+            f"{shape['rows']:,} × {shape['hidden']:,}",
+            shape["dtype"],
+            microseconds(shape),
+            gigabytes(shape),
+            f"{100 * shape['share_of_copy']:.0f} %",
+            gigabytes(shape.get("cupy")),
+            gigabytes(shape.get("torch")),
+        ]
+        for shape in records["day07"]["shapes"]
+    ]
+    head = ["rows × hidden", "dtype", "µs", "GB/s", "of copy bandwidth", "CuPy, GB/s", "torch `rms_norm`, GB/s"]
+    copy = records["ceilings"]["copy"]["bytes_per_s"]
     note = (
-        f"\nThe copy bandwidth of the same run is {copy / 1e12:.2f} TB/s; each call reads and writes its rows once.\n"
+        f"The copy bandwidth, measured in the same run, is {copy / 1e12:.2f} TB/s. µs: median of one call in a CUDA graph, "
+        "± half the interquartile range, over rotating buffers; the smallest shapes fit into the L2 cache all the same and "
+        "are bound by latency."
     )
-    return table(head, rows) + note + source(record, path)
+    return head, rows, note
 
 
-def validation(records: dict[str, tuple[Path, dict[str, Any]]]) -> str:
+def validation(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """The corpus of planted faults: the emulator's checker beside compute-sanitizer."""
-    path, ours = records["cpu/corpus"]
-    theirs = records.get("nvidia-h200/sanitizer", (path, {"cases": {}}))[1]["cases"]
+    theirs = records.get("sanitizer", {"cases": {}})["cases"]
     kinds: dict[str, list[dict[str, Any]]] = {}
-    for case in ours["cases"]:
+    for case in records["corpus"]["cases"]:
         kinds.setdefault(case["fault"], []).append(case)
     rows = []
     for kind, cases in kinds.items():
         right = sum(c["right"] for c in cases)
         tools = [theirs.get(c["name"]) for c in cases]
-        if any(t is None for t in tools):
-            sanitizer = "NOT RUN"
-        else:
-            sanitizer = f"{sum(bool(t['found']) for t in tools)} of {len(cases)}"
-        ours_said = f"{right} of {len(cases)}" if kind != "none" else f"{len(cases) - right} of {len(cases)}"
-        rows.append(["correct (false alarms)" if kind == "none" else kind, ours_said, sanitizer])
-    head = ["planted fault", "found by this checker, right kind and line", "found by compute-sanitizer (any tool)"]
-    return table(head, rows) + source(ours, path)
-
-
-def costs(records: dict[str, tuple[Path, dict[str, Any]]]) -> str:
-    """Cost counters beside Nsight Compute."""
-    path, record = records["nvidia-h200/costs"]
-    rows = [
-        [f"`{r['kernel']}`", r["counter"], f"{r['emulator']:,}", f"{r['ncu']:,}", f"{r['ratio']:.2f}", r["why"]]
-        for r in record["rows"]
-    ]
-    return table(["kernel", "counter", "emulator", "Nsight Compute", "ratio", "why they differ"], rows) + source(
-        record, path
+        found = sum(bool(t and t["found"]) for t in tools)
+        sanitizer = "NOT RUN" if None in tools else f"{found} of {len(cases)}"
+        ours = f"{len(cases) - right if kind == 'none' else right} of {len(cases)}"
+        rows.append(["correct (false alarms)" if kind == "none" else kind, ours, sanitizer])
+    return (
+        ["planted fault", "found by this checker, right kind and line", "found by compute-sanitizer (any tool)"],
+        rows,
+        "",
     )
 
 
-def throughput(records: dict[str, tuple[Path, dict[str, Any]]]) -> str:
+def costs(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+    """Cost counters beside Nsight Compute."""
+    rows = [
+        [f"`{r['kernel']}`", r["counter"], f"{r['emulator']:,}", f"{r['ncu']:,}", f"{r['ratio']:.2f}", r["why"]]
+        for r in records["costs"]["rows"]
+    ]
+    return ["kernel", "counter", "emulator", "Nsight Compute", "ratio", "why they differ"], rows, ""
+
+
+def throughput(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """The emulator's speed."""
-    path, record = records["cpu/emulator"]
-    rows = [[r["what"], r["figure"]] for r in record["rows"]]
-    return table(["what", "measured"], rows) + source(record, path)
+    rows = [
+        [row["what"], f"{row['rate']:,.{row['digits']}f} {row['unit']}", microseconds(row)]
+        for row in records["emulator"]["rows"]
+    ]
+    return ["what", "rate", "µs, one launch"], rows, "µs: median of one launch ± half the interquartile range."
 
 
-TABLES: dict[str, Callable[[dict[str, tuple[Path, dict[str, Any]]]], str]] = {
-    "day07": day07,
-    "validation": validation,
-    "costs": costs,
-    "throughput": throughput,
+TABLES = {
+    "day07": Table(("day07", "ceilings"), day07),
+    "validation": Table(("corpus",), validation, also=("sanitizer",)),
+    "costs": Table(("costs",), costs),
+    "throughput": Table(("emulator",), throughput),
 }
 
 
-def main() -> int:
+def read(results: Path) -> dict[str, dict[str, Any]]:
+    """All records: by machine, then by name."""
+    machines: dict[str, dict[str, Any]] = {}
+    for file in sorted(results.glob("*/*.json")):
+        machines.setdefault(file.parent.name, {})[file.stem] = json.loads(file.read_text())
+    return machines
+
+
+def markdown(table: Table, machines: dict[str, dict[str, Any]]) -> str:
+    """The table of every machine that has its records, each with where it comes from."""
+    out = []
+    for folder, records in machines.items():
+        if not all(name in records for name in table.needs):
+            continue
+        used = {name: other[name] for other in machines.values() for name in table.also if name in other}
+        head, rows, note = table.render({**used, **{name: records[name] for name in table.needs}})
+        lines = [" | ".join(cells) for cells in [head, ["---"] * len(head), *rows]]
+        record = records[table.needs[0]]
+        machine = record["machine"]
+        where = machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
+        source = f"{where}, {record['date']}, `{record['command']}` → `results/{folder}/{table.needs[0]}.json`."
+        out.append("\n".join(f"| {line} |" for line in lines) + f"\n\n{source}" + (f" {note}" if note else "") + "\n")
+    return "\n".join(out) or NOT_MEASURED
+
+
+def filled(text: str, page: str, machines: dict[str, dict[str, Any]]) -> str:
+    """A page with its tables made anew.
+
+    Raises:
+        ValueError: the page asks for a table that there is not.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise ValueError(f"{page}: there is no table {match[2]!r}: expected one of {', '.join(TABLES)}")
+        return match[1] + markdown(TABLES[match[2]], machines) + match[4]
+
+    return BLOCK.sub(block, text)
+
+
+def main(root: Path = REPOSITORY) -> int:
     """Write, or with --check compare; 1 when a page is out of date."""
     check = "--check" in sys.argv[1:]
-    records = {
-        f.relative_to(RESULTS).with_suffix("").as_posix(): (f, json.loads(f.read_text()))
-        for f in RESULTS.rglob("*.json")
-    }
+    machines = read(root / "results")
     stale = []
-    for page in sorted(REPOSITORY.rglob("*.md")):
-        if any(part.startswith(".") for part in page.relative_to(REPOSITORY).parts):
+    for page in sorted(root.rglob("*.md")):
+        name = page.relative_to(root)
+        if any(part.startswith(".") for part in name.parts):
             continue
         text = page.read_text()
-        made = BLOCK.sub(lambda m: m[1] + TABLES[m[2]](records) + m[4], text)
+        made = filled(text, name.as_posix(), machines)
         if made != text:
-            stale.append(page.relative_to(REPOSITORY))
+            stale.append(name)
             if not check:
                 page.write_text(made)
-    for page in stale:
-        print(f"{'out of date' if check else 'written'}: {page}")
+    for name in stale:
+        print(f"{'out of date' if check else 'written'}: {name}")
     return 1 if check and stale else 0
 
 
