@@ -32,9 +32,12 @@ def write(folder: Path, name: str, machine: dict[str, Any], figures: dict[str, A
 
     Returns:
         The file.
+
+    Raises:
+        ValueError: a figure is NaN or infinite: nothing that was measured is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [a for a in sys.argv[1:] if "/" not in a]
+    arguments = [Path(a).name if "/" in a else a for a in sys.argv[1:]]  # the folders of one machine say nothing
     record = {
         "command": " ".join(["python", Path(sys.argv[0]).resolve().relative_to(REPOSITORY).as_posix(), *arguments]),
         "date": datetime.now(UTC).date().isoformat(),
@@ -42,7 +45,7 @@ def write(folder: Path, name: str, machine: dict[str, Any], figures: dict[str, A
         **figures,
     }
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
     return path
 
 

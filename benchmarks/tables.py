@@ -72,41 +72,59 @@ def day07(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
 
 def validation(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """The corpus of planted faults: the emulator's checker beside compute-sanitizer."""
-    theirs = records.get("sanitizer", {"cases": {}})["cases"]
+    ours, theirs = records["corpus"], records.get("sanitizer", {"cases": {}})["cases"]
     kinds: dict[str, list[dict[str, Any]]] = {}
-    for case in records["corpus"]["cases"]:
+    for case in ours["cases"]:
         kinds.setdefault(case["fault"], []).append(case)
-    rows = []
-    for kind, cases in kinds.items():
-        right = sum(c["right"] for c in cases)
-        tools = [theirs.get(c["name"]) for c in cases]
-        found = sum(bool(t and t["found"]) for t in tools)
-        sanitizer = "NOT RUN" if None in tools else f"{found} of {len(cases)}"
-        ours = f"{len(cases) - right if kind == 'none' else right} of {len(cases)}"
-        rows.append(["correct (false alarms)" if kind == "none" else kind, ours, sanitizer])
-    return (
-        ["planted fault", "found by this checker, right kind and line", "found by compute-sanitizer (any tool)"],
-        rows,
-        "",
-    )
+
+    def said(cases: list[dict[str, Any]]) -> str:
+        known = [theirs[c["name"]] for c in cases if c["name"] in theirs]
+        found = sum(bool(t["found"]) for t in known)
+        hung = sum(bool(t["timed_out"]) and not t["found"] for t in known)
+        return (f"{found} of {len(known)}" + (f"; {hung} hung" if hung else "")) if known else "NOT RUN"
+
+    def right(cases: list[dict[str, Any]]) -> str:
+        return f"{sum(c['right'] for c in cases)} of {len(cases)}"
+
+    correct = kinds.pop("none", [])
+    faults = [c for cases in kinds.values() for c in cases]
+    rows = [[kind, right(cases), said(cases)] for kind, cases in kinds.items()]
+    rows.append(["**all faults**", f"**{right(faults)}**", f"**{said(faults)}**"])
+    alarms = sum(not c["right"] for c in correct)
+    rows.append(["none (correct): false alarms", f"{alarms} of {len(correct)}", said(correct)])
+    head = ["planted fault", "this checker: right kind, array and line", "compute-sanitizer: any of four tools"]
+    note = f"Here under {ours['schedules']} schedules each; there under memcheck, racecheck, initcheck and synccheck"
+    if "sanitizer" in records:
+        note += f" on {records['sanitizer']['machine']['gpu']}, {records['sanitizer']['date']}"
+    return head, rows, note + "."
 
 
 def costs(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """Cost counters beside Nsight Compute."""
-    rows = [
-        [f"`{r['kernel']}`", r["counter"], f"{r['emulator']:,}", f"{r['ncu']:,}", f"{r['ratio']:.2f}", r["why"]]
-        for r in records["costs"]["rows"]
-    ]
-    return ["kernel", "counter", "emulator", "Nsight Compute", "ratio", "why they differ"], rows, ""
+    counts = records["costs"]["rows"]
+    counters = sorted({r["counter"] for r in counts})
+    by_kernel: dict[str, dict[str, dict[str, Any]]] = {}
+    for r in counts:
+        by_kernel.setdefault(r["kernel"], {})[r["counter"]] = r
+
+    def cell(r: dict[str, Any] | None) -> str:
+        if r is None:
+            return ""
+        return f"{r['emulator']:,}" if r["emulator"] == r["ncu"] else f"**{r['emulator']:,}** / {r['ncu']:,}"
+
+    rows = [[f"`{kernel}`", *(cell(found.get(c)) for c in counters)] for kernel, found in by_kernel.items()]
+    same = sum(r["emulator"] == r["ncu"] for r in counts)
+    note = f"{same} of {len(counts)} counts are equal; where they are not, the emulator's stands in bold before ncu's."
+    return ["kernel", *counters], rows, note
 
 
 def throughput(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """The emulator's speed."""
-    rows = [
-        [row["what"], f"{row['rate']:,.{row['digits']}f} {row['unit']}", microseconds(row)]
-        for row in records["emulator"]["rows"]
-    ]
-    return ["what", "rate", "µs, one launch"], rows, "µs: median of one launch ± half the interquartile range."
+    rows = []
+    for row in records["emulator"]["rows"]:
+        half = (row["quartile3_s"] - row["quartile1_s"]) / 2 / row["median_s"]
+        rows.append([row["what"], row["figure"], f"± {100 * half:.0f} %"])
+    return ["what", "median", "half the interquartile range"], rows, ""
 
 
 TABLES = {
