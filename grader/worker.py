@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -130,8 +131,12 @@ def _nvrtc_diagnostics(log: str, folder: Path) -> list[dict[str, Any]]:
     return out[:5]
 
 
-def poison_empty_arrays() -> None:
-    """Let `empty` and `empty_like` give NaN (or -1), so that what a kernel never wrote is the same in every run."""
+def poison_empty_arrays() -> Callable[[], None]:
+    """Let `empty` and `empty_like` give NaN (or -1), so that what a kernel never wrote is the same in every run.
+
+    Returns:
+        What undoes it: filling costs time that is not the lesson's.
+    """
 
     def poisoned(make: Any) -> Any:
         @functools.wraps(make)
@@ -144,17 +149,23 @@ def poison_empty_arrays() -> None:
         return filled
 
     xp = device.xp
+    plain = xp.empty, xp.empty_like
     xp.empty, xp.empty_like = poisoned(xp.empty), poisoned(xp.empty_like)
+
+    def restore() -> None:
+        xp.empty, xp.empty_like = plain
+
+    return restore
 
 
 class Session:
     """What the worker has loaded."""
 
-    def __init__(self, answers: int) -> None:
-        self.answers = answers
+    def __init__(self) -> None:
         self.lesson: Lesson | None = None
         self.folder = Path()
         self.costs: list[tuple[str, Any]] = []
+        self.unpoison: Callable[[], None] = lambda: None
 
     def start(self, header: dict[str, Any]) -> dict[str, Any]:
         """Choose the device, and the checker if it is wanted."""
@@ -172,7 +183,7 @@ class Session:
             )
         name = device.select(header["device"] or None, check=check)
         if not header["check"]:
-            poison_empty_arrays()
+            self.unpoison = poison_empty_arrays()
         return {"outcome": "ok", "name": name, "device": device.label()}
 
     def load(self, header: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +218,7 @@ class Session:
         from grader.timing import time_on_gpu
 
         assert self.lesson is not None
+        self.unpoison()
         args = [device.to_device(a) if isinstance(a, np.ndarray) else a for a in channel.decode(header["args"], blob)]
         function = getattr(self.lesson.module, header["function"])
         return {"outcome": "ok", **time_on_gpu(lambda: function(*args))}
@@ -226,7 +238,7 @@ def main() -> None:
     requests, answers = int(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
-    session = Session(answers)
+    session = Session()
     while True:
         try:
             header, blob = channel.receive(requests)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import shutil
 import subprocess
 import sys
@@ -55,19 +54,6 @@ def emulated(case: Case) -> emulator.Costs:
     return kernel.costs
 
 
-def reason(case: str, counter: str, ratio: float) -> str:
-    """Why the two differ; nothing to explain within 5 %."""
-    if abs(ratio - 1) <= 0.05:
-        return ""
-    for pattern, what, text in EXPLANATIONS:
-        if re.search(pattern, case) and what in counter:
-            return text
-    return "NOT EXPLAINED"
-
-
-EXPLANATIONS: list[tuple[str, str, str]] = []
-
-
 def main() -> int:
     """Profile, count, compare; 4 when there is no Nsight Compute."""
     if shutil.which("ncu") is None:
@@ -94,7 +80,6 @@ def main() -> int:
                     "emulator": ours,
                     "ncu": theirs,
                     "ratio": round(ratio, 4),
-                    "why": reason(case.path.stem, counter, ratio),
                 }  # fmt: skip
             )
             print(f"{case.path.stem:<20} {counter:<26} {ours:>8} {theirs:>8} {ratio:8.3f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -34,12 +35,13 @@ def on_gpu(case: Case) -> list[object]:
 
 def main() -> None:
     """Launch each named case once, in order."""
+    toolkit = Path(os.environ.get("CUDA_PATH", "/usr/local/cuda")) / "include"  # mma.h needs its folder crt/
     cupy.cuda.set_allocator(None)  # plain cudaMalloc: a pool would round sizes up and hide overruns
     for name in sys.argv[1:]:
         case = load_case(CORPUS / f"{name}.cu")
         module = cupy.RawModule(
             code=case.source,
-            options=("-std=c++17", "-lineinfo"),
+            options=("-std=c++17", "-lineinfo", f"-I{toolkit}"),
             backend="nvrtc",
             enable_cooperative_groups=case.cooperative,
         )

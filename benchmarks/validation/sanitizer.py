@@ -52,7 +52,8 @@ def run_tool(tool: str, case: Case) -> dict[str, Any]:
     report = done.stdout + done.stderr
     count = errors_in(report)
     if count == 0 and done.returncode not in (0, 9):
-        return {"outcome": "failed", "status": done.returncode, "tail": report[-400:]}
+        said = re.findall(r"(?:CUDADriverError|CompileException|Error): ([^\n]*)", report)
+        return {"outcome": "crashed", "said": said[-1][:160] if said else report[-160:]}  # as it would without the tool
     first = next(
         (
             line
