@@ -1,0 +1,287 @@
+"""The benchmark scripts' own logic, with a fake GPU: what they record, what they refuse, what they write into pages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import gpu, record, tables, timing
+from benchmarks.suites import day07
+
+MACHINE = {"gpu": "NVIDIA X1", "cpu": "c", "cores": 2, "python": "3.12"}
+
+
+@pytest.fixture(autouse=True)
+def started_as_a_script(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(record.REPOSITORY / "benchmarks" / "gpu.py")])
+
+
+# ---- records -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("NVIDIA H200", "nvidia-h200"), ("GeForce RTX™ 4090", "geforce-rtx-4090")]
+)
+def test_slug(name, folder):
+    assert record.slug(name) == folder
+
+
+def test_spread_is_median_quartiles_and_repeats():
+    assert record.spread([4.0, 1.0, 2.0, 3.0, 5.0]) == {
+        "median_s": 3.0, "quartile1_s": 1.5, "quartile3_s": 4.5, "repeats": 5,
+    }  # fmt: skip
+
+
+def test_record_names_the_command_and_no_folder_of_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(record.REPOSITORY / "benchmarks/gpu.py"), "--out", str(tmp_path / "results")])
+    path = record.write(tmp_path / "a" / "b", "x", MACHINE, {"figure": 1})
+    written = json.loads(path.read_text())
+    assert written["command"] == "python benchmarks/gpu.py --out results"
+    assert written["machine"] == MACHINE
+    assert written["figure"] == 1
+
+
+def test_record_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        record.write(tmp_path, "x", MACHINE, {"share": float("nan")})
+    assert not (tmp_path / "x.json").exists()
+
+
+# ---- running suites ------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_suite_does_not_stop_the_others(tmp_path, capsys):
+    def breaks(_):
+        raise AssertionError("wrong numbers; not timed")
+
+    seen = {}
+
+    def last(context):
+        seen.update(context)
+        return {"figure": 3}
+
+    steps = [("one", lambda _: {"figure": 1}), ("two", breaks), ("three", lambda _: {"failed": "no"}), ("four", last)]
+    assert gpu.run_steps(steps, tmp_path, MACHINE) == ["two", "three"]
+    assert {f.stem for f in tmp_path.iterdir()} == {"one", "three", "four"}
+    assert seen == {"one": {"figure": 1}, "three": {"failed": "no"}}
+    assert "wrong numbers; not timed" in capsys.readouterr().err
+
+
+REPORT = '<testsuites><testsuite tests="{}" failures="{}" errors="{}" skipped="{}"/></testsuites>'
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "said"),
+    [
+        ((5, 0, 0, 0), 0, ""),
+        ((5, 1, 0, 0), 1, "status 1"),
+        ((5, 0, 0, 2), 0, "2 tests did NOT RUN"),
+        ((0, 0, 0, 0), 0, "no test ran"),
+        ((2, 0, 0, 2), 0, "no test ran"),
+    ],
+)
+def test_only_tests_that_ran_and_passed_count(report, status, said):
+    counts = gpu.read_report(REPORT.format(*report))
+    assert counts["passed"] == report[0] - sum(report[1:])
+    why = gpu.why_not_passed(counts, status)
+    assert said in why
+    assert bool(said) == bool(why)
+    assert gpu.why_not_passed({}, 0) == "no test ran"
+
+
+def test_without_a_gpu_nothing_is_written(tmp_path, monkeypatch, capsys):
+    def no_gpu(_name):
+        raise gpu.device.DeviceError("no GPU answers")
+
+    monkeypatch.setattr(gpu.device, "select", no_gpu)
+    assert gpu.main(["--out", str(tmp_path)]) == 4
+    assert capsys.readouterr().err.startswith("NOT RUN: no GPU answers")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_main_runs_the_suites_in_order_and_writes_under_the_gpu_s_name(tmp_path, monkeypatch):
+    ran = []
+
+    def suite(name):
+        return types.SimpleNamespace(run=lambda context: ran.append((name, list(context))) or {"figure": 1})
+
+    monkeypatch.setattr(gpu.device, "select", lambda _name: "cuda")
+    monkeypatch.setattr(gpu, "describe_gpu", lambda: MACHINE)
+    monkeypatch.setattr(gpu.importlib, "import_module", lambda name: suite(name.rsplit(".", 1)[1]))
+    assert gpu.main(["--out", str(tmp_path), "--no-tests"]) == 0
+    assert [name for name, _ in ran] == gpu.SUITES
+    assert ran[-1][1] == gpu.SUITES[:-1]
+    assert {f.name for f in (tmp_path / "nvidia-x1").iterdir()} == {f"{name}.json" for name in gpu.SUITES}
+
+
+def test_every_suite_is_listed():
+    files = {f.stem for f in (Path(gpu.__file__).parent / "suites").glob("*.py")} - {"__init__"}
+    assert files == set(gpu.SUITES)
+
+
+# ---- timing --------------------------------------------------------------------------------------------------------
+
+
+class FakeStream(contextlib.nullcontext):
+    """A CUDA stream that writes down what happens on it."""
+
+    log: list[str]
+
+    def __init__(self, non_blocking):
+        super().__init__()
+        assert non_blocking
+
+    def synchronize(self):
+        self.log.append("synchronize")
+
+    def begin_capture(self):
+        self.log.append("begin")
+
+    def end_capture(self):
+        self.log.append("end")
+        return types.SimpleNamespace(launch=lambda: self.log.append("launch"))
+
+
+@pytest.fixture
+def fake_cupy(monkeypatch):
+    FakeStream.log = []
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(Stream=FakeStream)))
+    return FakeStream.log
+
+
+class Output:
+    """What a call returns; counts how many are alive at once."""
+
+    alive = 0
+
+    def __init__(self):
+        Output.alive += 1
+
+    def __del__(self):
+        Output.alive -= 1
+
+
+def test_graph_times_are_for_one_call_and_outputs_stay_alive(fake_cupy, monkeypatch):
+    def times_of(call, repeats):
+        assert Output.alive == 4, "memory given back would be used again by the next call"
+        call()
+        return {"median_s": 8.0, "quartile1_s": 4.0, "quartile3_s": 12.0, "repeats": repeats}
+
+    monkeypatch.setattr(timing, "times_of", times_of)
+    got = timing.times_in_graph([Output] * 4, repeats=7)
+    assert got == {"median_s": 2.0, "quartile1_s": 1.0, "quartile3_s": 3.0, "repeats": 7}
+    assert fake_cupy == ["synchronize", "begin", "end", "launch"]
+    assert Output.alive == 0
+
+
+def test_a_capture_is_ended_when_a_call_fails(fake_cupy):
+    calls = iter([None, RuntimeError("out of memory")])
+
+    def call():
+        outcome = next(calls)
+        if outcome is not None:
+            raise outcome
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        timing.times_in_graph([call])
+    assert fake_cupy == ["synchronize", "begin", "end"]
+
+
+@pytest.mark.parametrize(("nbytes", "expected"), [(1 << 10, 64), (100 << 20, 2), (1 << 30, 1), (10 << 20, 20)])
+def test_buffers_outgrow_the_cache(nbytes, expected):
+    l2_bytes = 100 << 20
+    count = day07.buffers_needed(nbytes, l2_bytes)
+    assert count == expected
+    assert count == day07.MOST_BUFFERS or count * 2 * nbytes >= day07.L2_SIZES_TO_OUTGROW * l2_bytes
+
+
+@pytest.mark.parametrize("rows", [1, 64, 256, 257, 65536])
+def test_first_and_last_row_are_always_checked(rows):
+    chosen = day07.rows_to_check(rows, np.random.default_rng(0))
+    assert {0, rows - 1} <= set(chosen.tolist())
+    assert len(chosen) == len(set(chosen.tolist()))
+    assert 0 <= chosen.min() <= chosen.max() < rows
+    assert len(chosen) == min(rows, day07.ROWS_CHECKED)
+
+
+def test_day07_is_measured_beside_the_ceilings_only():
+    with pytest.raises(RuntimeError, match="ceilings"):
+        day07.run({})
+
+
+# ---- tables --------------------------------------------------------------------------------------------------------
+
+TIME = {"median_s": 2e-5, "quartile1_s": 1.9e-5, "quartile3_s": 2.1e-5, "repeats": 30}
+SHAPE = {"rows": 4096, "hidden": 2048, "dtype": "bfloat16", "share_of_copy": 0.9, "bytes_per_s": 3.6e12, **TIME}
+HEAD = {"command": "python benchmarks/gpu.py", "date": "2026-01-31", "machine": MACHINE}
+PAGE = "# Page\n\n<!-- measured: begin day07 -->\nold\n<!-- measured: end -->\nafter\n"
+
+
+def records(folder: Path) -> None:
+    (folder / "nvidia-x1").mkdir(parents=True)
+    for name, figures in {
+        "day07": {"shapes": [SHAPE, {**SHAPE, "rows": 1, "torch": {**TIME, "bytes_per_s": 3.2e12}}]},
+        "ceilings": {"copy": {"bytes_per_s": 4.0e12, **TIME}},
+    }.items():
+        (folder / "nvidia-x1" / f"{name}.json").write_text(json.dumps({**HEAD, **figures}))
+
+
+def test_table_is_made_of_the_record(tmp_path):
+    records(tmp_path / "results")
+    text = tables.filled(PAGE, "page", tables.read(tmp_path / "results"))
+    assert "| 4,096 × 2,048 | bfloat16 | 20.0 ± 1.0 | 3,600 | 90 % | NOT RUN | NOT RUN |" in text
+    assert "| 1 × 2,048 | bfloat16 | 20.0 ± 1.0 | 3,600 | 90 % | NOT RUN | 3,200 |" in text
+    assert "NVIDIA X1, 2026-01-31, `python benchmarks/gpu.py` → `results/nvidia-x1/day07.json`" in text
+    assert "4.00 TB/s" in text
+    assert "old" not in text
+    assert text.startswith("# Page\n")
+    assert text.endswith("<!-- measured: end -->\nafter\n")
+    assert tables.filled(text, "page", tables.read(tmp_path / "results")) == text
+
+
+def test_check_tells_a_stale_page_and_changes_nothing(tmp_path, monkeypatch, capsys):
+    records(tmp_path / "results")
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
+    assert tables.main(tmp_path) == 1
+    assert page.read_text() == PAGE
+    assert "out of date: page.md" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["tables.py"])
+    assert tables.main(tmp_path) == 0
+    assert page.read_text() != PAGE
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
+    assert tables.main(tmp_path) == 0
+
+
+def test_what_was_not_measured_says_so():
+    assert "Not measured yet." in tables.filled(PAGE, "page", {})
+    assert "Not measured yet." in tables.filled(
+        PAGE, "page", {"nvidia-x1": {"day07": {}}}
+    )  # no ceilings to compare with
+
+
+def test_unknown_table_names_the_page():
+    with pytest.raises(ValueError, match=r"page\.md: there is no table 'day99'"):
+        tables.filled(PAGE.replace("day07", "day99"), "page.md", {})
+
+
+def test_faults_found_are_counted_beside_the_sanitizer():
+    ours = [
+        {"name": "a", "fault": "data-race", "right": True}, {"name": "b", "fault": "data-race", "right": False},
+        {"name": "c", "fault": "none", "right": True}, {"name": "d", "fault": "none", "right": False},
+    ]  # fmt: skip
+    theirs = {"a": {"found": [], "timed_out": ["racecheck"]}, "b": {"found": ["racecheck"], "timed_out": []}}
+    machines = {
+        "cpu": {"corpus": {**HEAD, "schedules": 20, "cases": ours}},
+        "nvidia-x1": {"sanitizer": {**HEAD, "cases": theirs}},
+    }
+    text = tables.markdown(tables.TABLES["validation"], machines)
+    assert "| data-race | 1 of 2 | 1 of 2; 1 hung |" in text
+    assert "| none (correct): false alarms | 1 of 2 | NOT RUN |" in text
