@@ -67,7 +67,7 @@ def main() -> int:
         args = (weights, x, y, np.int32(height), np.int32(width))
 
         def call() -> None:
-            matvec((-(-height // 8),), (256,), args)
+            matvec((-(-height // 32),), (256,), args)
 
         call()
         np.testing.assert_allclose(y, weights.astype(np.float64) @ x, rtol=1e-3, atol=1e-3 * width**0.5)

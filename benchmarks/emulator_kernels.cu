@@ -13,23 +13,37 @@ extern "C" __global__ void shuffles(float* out, int rounds) {
   out[threadIdx.x] = value;
 }
 
-// out[row] = sum over k of weights[row][k] x[k]: a warp for each row, 16-byte loads. columns: a multiple of 8.
+// out[row] = sum over k of weights[row][k] x[k]. A warp takes four rows at a time: x is loaded once for all of them, and
+// their four sums are added up together, six shuffles instead of twenty. rows: a multiple of 4; columns: of 8.
+__device__ __forceinline__ float dot8(uint4 raw, float4 a, float4 b) {
+  const __nv_bfloat162* pairs = reinterpret_cast<const __nv_bfloat162*>(&raw);
+  float2 p = __bfloat1622float2(pairs[0]), q = __bfloat1622float2(pairs[1]);
+  float2 r = __bfloat1622float2(pairs[2]), s = __bfloat1622float2(pairs[3]);
+  return p.x * a.x + p.y * a.y + q.x * a.z + q.y * a.w + r.x * b.x + r.y * b.y + s.x * b.z + s.y * b.w;
+}
+
 extern "C" __global__ void matvec(const __nv_bfloat16* weights, const float* x, float* out, int rows, int columns) {
-  int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
+  int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32 * 4, lane = threadIdx.x % 32, chunks = columns / 8;
   if (row >= rows) return;
   const uint4* w = reinterpret_cast<const uint4*>(weights + (size_t)row * columns);
   const float4* v = reinterpret_cast<const float4*>(x);
-  float sum = 0.0f;
-  for (int i = lane; i < columns / 8; i += 32) {
-    uint4 raw = w[i];
-    const __nv_bfloat162* pairs = reinterpret_cast<const __nv_bfloat162*>(&raw);
+  float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+  for (int i = lane; i < chunks; i += 32) {
     float4 a = v[2 * i], b = v[2 * i + 1];
-    float2 p = __bfloat1622float2(pairs[0]), q = __bfloat1622float2(pairs[1]);
-    float2 r = __bfloat1622float2(pairs[2]), s = __bfloat1622float2(pairs[3]);
-    sum += p.x * a.x + p.y * a.y + q.x * a.z + q.y * a.w + r.x * b.x + r.y * b.y + s.x * b.z + s.y * b.w;
+    s0 += dot8(w[i], a, b);
+    s1 += dot8(w[chunks + i], a, b);
+    s2 += dot8(w[2 * chunks + i], a, b);
+    s3 += dot8(w[3 * chunks + i], a, b);
   }
-  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
-  if (lane == 0) out[row] = sum;
+  // Half of the lanes keep rows 0 and 1 and give away 2 and 3, the other half the other way round; then the same by one.
+  bool upper = lane & 16, odd = lane & 8;
+  float mine0 = upper ? s2 : s0, mine1 = upper ? s3 : s1;
+  mine0 += __shfl_xor_sync(0xffffffffu, upper ? s0 : s2, 16);
+  mine1 += __shfl_xor_sync(0xffffffffu, upper ? s1 : s3, 16);
+  float mine = odd ? mine1 : mine0;
+  mine += __shfl_xor_sync(0xffffffffu, odd ? mine0 : mine1, 8);
+  for (int distance = 4; distance > 0; distance /= 2) mine += __shfl_xor_sync(0xffffffffu, mine, distance);
+  if (lane % 8 == 0) out[row + lane / 8] = mine;
 }
 
 // c = a b, n x n, n a multiple of 32.

@@ -152,12 +152,10 @@ class Finding:
         return f"put {barrier} between the two lines; in a loop, also between one round and the next"
 
     def __str__(self) -> str:
-        rows = [self.message]
-        if self.other is not None:
-            rows.append(f"    {self.other}   {self.other_action}")
-        if self.place.line:
-            rows.append(f"    {self.place}   {self.action}")
-        return "\n".join([*rows, f"    {self.advice}"])
+        places = [(self.other, self.other_action)] if self.other is not None else []
+        places += [(self.place, self.action)] if self.place.line else []
+        rows = [f"    {place}   {action}" for place, action in sorted(places, key=lambda p: p[0].line)]
+        return "\n".join([self.message, *rows, f"    {self.advice}"])
 
     def key(self) -> tuple[object, ...]:
         """Equal for what is the same fault."""

@@ -49,20 +49,20 @@ static inline EMU_UNCHECKED __attribute__((always_inline)) T read_modify_write(T
 
 }  // namespace emu
 
-#define EMU_ATOMIC_OPERATION(NAME, EXPRESSION)                                                                  \
-  template <class T>                                                                                            \
-  EMU_ATOMIC T NAME(T* address, typename emu::Same<T>::type value) {                                            \
-    EMU_ATOMIC_SEEN(address);                                                                                   \
-    return emu::read_modify_write(                                                                              \
+#define EMU_ATOMIC_OPERATION(NAME, EXPRESSION)                                                         \
+  template <class T>                                                                                   \
+  EMU_ATOMIC T NAME(T* address, typename emu::Same<T>::type value) {                                   \
+    EMU_ATOMIC_SEEN(address);                                                                          \
+    return emu::read_modify_write(                                                                     \
         address, [=](T old) EMU_UNCHECKED __attribute__((always_inline)) -> T { return EXPRESSION; }); \
-  }                                                                                                             \
-  template <class T>                                                                                            \
-  EMU_INLINE T NAME##_block(T* address, typename emu::Same<T>::type value) {                                    \
-    return NAME(address, value);                                                                                \
-  }                                                                                                             \
-  template <class T>                                                                                            \
-  EMU_INLINE T NAME##_system(T* address, typename emu::Same<T>::type value) {                                   \
-    return NAME(address, value);                                                                                \
+  }                                                                                                    \
+  template <class T>                                                                                   \
+  EMU_INLINE T NAME##_block(T* address, typename emu::Same<T>::type value) {                           \
+    return NAME(address, value);                                                                       \
+  }                                                                                                    \
+  template <class T>                                                                                   \
+  EMU_INLINE T NAME##_system(T* address, typename emu::Same<T>::type value) {                          \
+    return NAME(address, value);                                                                       \
   }
 EMU_ATOMIC_OPERATION(atomicAdd, (T)(old + value))
 EMU_ATOMIC_OPERATION(atomicSub, (T)(old - value))

@@ -83,10 +83,8 @@ EMU_FUNCTION void describe(void (*)(A...), char* out) {
 
 }  // namespace emu
 
-#define EMU_KERNEL(SYMBOL, ...)                                                                  \
-  extern "C" EMU_API EMU_UNCHECKED void emu_run_##SYMBOL(void** args) { \
-    emu::apply(__VA_ARGS__, args);                                                               \
-  }                                                                                              \
+#define EMU_KERNEL(SYMBOL, ...)                                                                          \
+  extern "C" EMU_API EMU_UNCHECKED void emu_run_##SYMBOL(void** args) { emu::apply(__VA_ARGS__, args); } \
   extern "C" EMU_API void emu_signature_##SYMBOL(char* out) { emu::describe(__VA_ARGS__, out); }
 #define EMU_GLOBAL(NAME)                                      \
   extern "C" EMU_API void* emu_global_##NAME(size_t* bytes) { \
