@@ -17,7 +17,8 @@ def ulps(a: np.ndarray, b: np.ndarray) -> int:
     """Largest distance in units in the last place; equal bits are 0, NaN beside a number is as far as it gets."""
     if a.size == 0:
         return 0
-    kind = {2: np.int16, 4: np.int32}[a.itemsize]
+    kinds: dict[int, type[np.signedinteger[Any]]] = {2: np.int16, 4: np.int32}
+    kind = kinds[a.itemsize]
     x, y = (v.view(kind).astype(np.int64) for v in (a, b))
     lowest = np.int64(np.iinfo(kind).min)
     x, y = np.where(x < 0, lowest - x, x), np.where(y < 0, lowest - y, y)  # order the negative numbers too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def run(_context: dict[str, Any]) -> dict[str, Any]:
         for threads in (256, 512, 1024):
             for blocks in (2, 4, 8, 32):
                 shape = ((processors * blocks,), (threads,), (source, count, last))
-                figures = times_of(lambda kernel=kernel, shape=shape: kernel(*shape), repeats=20)
+                figures = times_of(functools.partial(kernel, *shape), repeats=20)
                 rate = moved / figures["median_s"]
                 if rate > best.get("bytes_per_s", 0):
                     best = {"bytes_per_s": rate, "threads": threads, "blocks": processors * blocks, **figures}
