@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, record, tables, timing
-from benchmarks.suites import day07
+from benchmarks.suites import ceilings, day07
 
 MACHINE = {"gpu": "NVIDIA X1", "cpu": "c", "cores": 2, "python": "3.12"}
 
@@ -105,7 +105,7 @@ def test_without_a_gpu_nothing_is_written(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_main_runs_the_suites_in_order_and_writes_under_the_gpu_s_name(tmp_path, monkeypatch):
+def test_main_runs_suites_in_order_under_the_gpu_s_name(tmp_path, monkeypatch):
     ran = []
 
     def suite(name):
@@ -210,9 +210,90 @@ def test_first_and_last_row_are_always_checked(rows):
     assert len(chosen) == min(rows, day07.ROWS_CHECKED)
 
 
-def test_day07_is_measured_beside_the_ceilings_only():
+class OnGpu(np.ndarray):
+    """An array that stands for one on the GPU."""
+
+    def get(self):
+        return np.array(self)
+
+
+class Generator:
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def standard_normal(self, size, dtype):
+        return self.rng.standard_normal(size, dtype).view(OnGpu)
+
+
+@pytest.fixture
+def numpy_as_cupy(monkeypatch):
+    """CuPy played by NumPy: the solution runs in the emulator, times are made up."""
+    properties = {"totalGlobalMem": 1 << 30, "l2CacheSize": 1 << 20}
+    cuda = types.SimpleNamespace(
+        Device=lambda: types.SimpleNamespace(id=0),
+        runtime=types.SimpleNamespace(getDeviceProperties=lambda _id: properties),
+    )
+    pool = types.SimpleNamespace(free_all_blocks=lambda: None)
+    fake = types.SimpleNamespace(
+        cuda=cuda, random=types.SimpleNamespace(default_rng=Generator), asarray=np.asarray, sqrt=np.sqrt,
+        get_default_memory_pool=lambda: pool,
+    )  # fmt: skip
+    timed = []
+
+    def times_in_graph(calls):
+        timed.append(len(calls))
+        return {"median_s": 1e-6, "quartile1_s": 1e-6, "quartile3_s": 1e-6, "repeats": 30}
+
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(day07, "times_in_graph", times_in_graph)
+    monkeypatch.setattr(day07.importlib.util, "find_spec", lambda _name: None)  # no torch
+    monkeypatch.setattr(day07, "ROWS", (3, 1 << 30))
+    monkeypatch.setattr(day07, "HIDDEN", (576,))
+    return timed
+
+
+CEILINGS = {"ceilings": {"copy": {"bytes_per_s": 1e12}}}
+
+
+def test_day07_measures_every_shape_that_fits(numpy_as_cupy):
+    shapes = day07.run(CEILINGS)["shapes"]
+    assert [(s["rows"], s["dtype"], "not_run" in s) for s in shapes] == [
+        (3, "bfloat16", False), (1 << 30, "bfloat16", True), (3, "float32", False), (1 << 30, "float32", True),
+    ]  # fmt: skip
+    assert shapes[0]["bytes"] == 2 * 3 * 576 * 2 + 576 * 2
+    assert shapes[0]["bytes_per_s"] == pytest.approx(shapes[0]["bytes"] / 1e-6)
+    assert shapes[0]["share_of_copy"] == pytest.approx(shapes[0]["bytes"] / 1e6)
+    assert 0 < shapes[0]["share_of_budget"] <= 1
+    assert "torch" not in shapes[0]
+    assert shapes[0]["cupy"]["bytes_per_s"] > 0
+    assert numpy_as_cupy == [64] * 4  # the solution and CuPy, two dtypes
+
+
+def test_day07_does_not_time_a_wrong_answer(numpy_as_cupy, monkeypatch):
+    def wrong(x, _weight, _eps):
+        answer = x.copy()
+        answer[-1, -1] = np.nan
+        return answer
+
+    monkeypatch.setattr(
+        day07, "Lesson", lambda _folder: types.SimpleNamespace(module=types.SimpleNamespace(rmsnorm=wrong))
+    )
+    with pytest.raises(AssertionError, match="not timed"):
+        day07.run(CEILINGS)
+    assert numpy_as_cupy == []
+
+
+def test_day07_is_measured_beside_the_ceilings_only(numpy_as_cupy):
     with pytest.raises(RuntimeError, match="ceilings"):
         day07.run({})
+
+
+@pytest.mark.parametrize("memory_bytes", [8 << 30, (24 << 30) + 1, 150 << 30])
+def test_ceilings_fit_into_the_memory(memory_bytes):
+    size = ceilings.bytes_to_move(memory_bytes)
+    assert size % 16 == 0
+    assert 1 << 30 <= size <= 4 << 30
+    assert 3 * size < memory_bytes
 
 
 # ---- tables --------------------------------------------------------------------------------------------------------
