@@ -1,5 +1,6 @@
 // Kernels that time the emulator itself: an empty launch, barriers, shuffles, and three of the course's shapes.
 #include <cuda_bf16.h>
+#include <math_constants.h>
 
 extern "C" __global__ void touch(float* out) { out[blockIdx.x * blockDim.x + threadIdx.x] += 1.0f; }
 
@@ -70,7 +71,7 @@ extern "C" __global__ void attention(const float* q, const float* k, const float
   size_t base = (size_t)blockIdx.y * length * 64;
   for (int i = threadIdx.x; i < 32 * 64; i += 128) queries[i / 64][i % 64] = q[base + first_query * 64 + i] * 0.125f;
   float largest[8], total[8], low[8], high[8];
-  for (int r = 0; r < 8; r++) largest[r] = -INFINITY, total[r] = low[r] = high[r] = 0.0f;
+  for (int r = 0; r < 8; r++) largest[r] = -CUDART_INF_F, total[r] = low[r] = high[r] = 0.0f;
   for (int first = 0; first <= first_query; first += 32) {
     __syncthreads();
     for (int i = threadIdx.x; i < 32 * 64; i += 128) {
@@ -82,7 +83,7 @@ extern "C" __global__ void attention(const float* q, const float* k, const float
       int row = warp * 8 + r;
       float score = 0.0f;
       for (int d = 0; d < 64; d++) score += queries[row][d] * keys[lane][d];
-      if (first + lane > first_query + row) score = -INFINITY;
+      if (first + lane > first_query + row) score = -CUDART_INF_F;
       float top = score;
       for (int d = 16; d > 0; d /= 2) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, d));
       top = fmaxf(top, largest[r]);
