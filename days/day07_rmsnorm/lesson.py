@@ -8,14 +8,16 @@ import numpy as np
 
 from engine import device
 
-THREADS = 256  # of a block: eight warps
+THREADS = 256  # of a block: eight warps; the kernel is compiled for this number
+MAX_ROWS = 2**31 - 1  # blocks that one grid can have along x
+MAX_HIDDEN = 2**31 - THREADS  # the kernel's column index is an int, and steps by THREADS past the last column
 ELEMENTS = {np.dtype(np.float32): "float", np.dtype(ml_dtypes.bfloat16): "__nv_bfloat16"}
 
 
 def rmsnorm_kernel(dtype: np.dtype) -> Any:
     """The kernel in kernel.cu, compiled for rows of that dtype."""
     source = Path(__file__).with_name("kernel.cu")
-    return device.load_module(source, {"ELEMENT": ELEMENTS[dtype]}).get_function("rmsnorm")
+    return device.load_module(source, {"ELEMENT": ELEMENTS[dtype], "THREADS": THREADS}).get_function("rmsnorm")
 
 
 def check_arguments(x: Any, weight: Any) -> None:
@@ -26,26 +28,29 @@ def check_arguments(x: Any, weight: Any) -> None:
     """
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"x has shape {x.shape}: expected [rows, hidden] with hidden of at least 1")
+    if x.shape[0] > MAX_ROWS or x.shape[1] > MAX_HIDDEN:
+        raise ValueError(f"x has shape {x.shape}: expected at most {MAX_ROWS} rows and {MAX_HIDDEN} columns")
     if np.dtype(x.dtype) not in ELEMENTS:
         raise ValueError(f"x is {x.dtype}: expected float32 or bfloat16")
     if weight.shape != (x.shape[1],):
         raise ValueError(f"weight has shape {weight.shape}: expected [{x.shape[1]}], one for each column of x")
     if weight.dtype != x.dtype:
         raise ValueError(f"weight is {weight.dtype}: expected {x.dtype}, as x is")
-    if not (x.flags.c_contiguous and weight.flags.c_contiguous):
-        raise ValueError("x and weight must be C-contiguous: the kernel takes them to lie row after row")
+    for name, array in (("x", x), ("weight", weight)):
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{name} has strides {array.strides}: expected a C-contiguous array, row after row")
 
 
 def rmsnorm(x: Any, weight: Any, eps: float) -> Any:
     """Scale each row to a root mean square of 1, then each column by its weight.
 
     Args:
-        x: [rows, hidden], float32 or bfloat16, on the device.
+        x: [rows, hidden], float32 or bfloat16, on the device. The sum of a row's squares must fit a float32 (3.4e38).
         weight: [hidden], same dtype.
         eps: added to the mean square, so that a row of zeros stays zeros.
 
     Returns:
-        A new array like x. All arithmetic is float32; a bfloat16 result is rounded once, at the end.
+        A new array, shape and dtype as x. All arithmetic is float32; a bfloat16 result is rounded once, at the end.
 
     Raises:
         ValueError: see `check_arguments`.
