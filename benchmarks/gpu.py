@@ -71,7 +71,7 @@ def run_tests(_context: dict[str, Any]) -> dict[str, Any]:
         print("\n".join(done.stdout.strip().splitlines()[-40:]), flush=True)
         counts = read_report(report.read_text()) if report.exists() else {}
     failed = why_not_passed(counts, done.returncode)
-    return {"command": "pytest -m gpu", **counts, **({"failed": failed} if failed else {})}
+    return {"tests": "pytest -m gpu", **counts, **({"failed": failed} if failed else {})}
 
 
 def read_report(xml: str) -> dict[str, int]:

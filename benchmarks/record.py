@@ -34,16 +34,18 @@ def write(folder: Path, name: str, machine: dict[str, Any], figures: dict[str, A
         The file.
 
     Raises:
-        ValueError: a figure is NaN or infinite: nothing that was measured is.
+        ValueError: a figure is NaN or infinite, which nothing measured is, or named as the record's own keys are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [Path(a).name if "/" in a else a for a in sys.argv[1:]]  # the folders of one machine say nothing
-    record = {
+    record: dict[str, Any] = {
         "command": " ".join(["python", Path(sys.argv[0]).resolve().relative_to(REPOSITORY).as_posix(), *arguments]),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine,
-        **figures,
     }
+    if taken := record.keys() & figures.keys():
+        raise ValueError(f"{name}: the figures have the record's own keys {', '.join(sorted(taken))}")
+    record |= figures
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
     return path

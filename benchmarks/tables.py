@@ -43,7 +43,7 @@ def microseconds(figures: dict[str, Any]) -> str:
 
 def gigabytes(figures: dict[str, Any] | None) -> str:
     """Bytes per second, or that nobody measured it."""
-    return f"{figures['bytes_per_s'] / 1e9:,.0f}" if figures else "NOT RUN"
+    return f"{figures['bytes_per_s'] / 1e9:,.0f}" if figures and "bytes_per_s" in figures else "NOT RUN"
 
 
 def day07(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:

@@ -53,6 +53,11 @@ def test_record_refuses_nan(tmp_path):
     assert not (tmp_path / "x.json").exists()
 
 
+def test_figures_do_not_hide_what_the_record_says_of_itself(tmp_path):
+    with pytest.raises(ValueError, match="command"):
+        record.write(tmp_path, "x", MACHINE, {"command": "pytest"})
+
+
 # ---- running suites ------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +272,24 @@ def test_day07_measures_every_shape_that_fits(numpy_as_cupy):
     assert "torch" not in shapes[0]
     assert shapes[0]["cupy"]["bytes_per_s"] > 0
     assert numpy_as_cupy == [64] * 4  # the solution and CuPy, two dtypes
+
+
+def test_day07_goes_on_when_a_peer_cannot_be_measured(numpy_as_cupy, monkeypatch, capsys):
+    def broken(_x, _weight):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(day07, "cupy_expression", broken)
+    shape = day07.run(CEILINGS)["shapes"][0]
+    assert shape["cupy"] == {"not_run": "RuntimeError: operation not permitted when stream is capturing"}
+    assert tables.gigabytes(shape["cupy"]) == "NOT RUN"
+    assert "cupy NOT RUN" in capsys.readouterr().out
+    assert numpy_as_cupy == [64] * 2
+
+
+def test_day07_refuses_a_peer_that_computes_something_else(numpy_as_cupy, monkeypatch):
+    monkeypatch.setattr(day07, "cupy_expression", lambda x, _weight: x + x)
+    with pytest.raises(AssertionError, match=r"cupy.*not timed"):
+        day07.run(CEILINGS)
 
 
 def test_day07_does_not_time_a_wrong_answer(numpy_as_cupy, monkeypatch):

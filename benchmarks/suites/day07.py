@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,7 +73,8 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
                     shape["share_of_copy"] = shape["bytes_per_s"] / context["ceilings"]["copy"]["bytes_per_s"]
                 shapes.append(shape)
                 cupy.get_default_memory_pool().free_all_blocks()  # torch has a pool of its own
-    return {"eps": EPS, "threads": lesson.THREADS, "most_buffers": MOST_BUFFERS, "shapes": shapes}
+    torch = importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
+    return {"torch": torch, "eps": EPS, "threads": lesson.THREADS, "most_buffers": MOST_BUFFERS, "shapes": shapes}
 
 
 def measure(lesson: Any, rows: int, hidden: int, dtype: str, l2_bytes: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -109,15 +111,23 @@ def measure(lesson: Any, rows: int, hidden: int, dtype: str, l2_bytes: int, rng:
     ours = times_in_graph([functools.partial(lesson.rmsnorm, x, weight, EPS) for x in xs])
     out: dict[str, Any] = {"bytes": moved, "buffers": count, "share_of_budget": verdict.share, **figures(ours)}
 
-    checked("CuPy", host_rows(cupy_expression(xs[0], weight), sample), PEERS_MAY_BE_OFF)
-    out["cupy"] = figures(times_in_graph([functools.partial(cupy_expression, x, weight) for x in xs]))
-    if importlib.util.find_spec("torch"):
-        import torch
+    def peer(name: str, answer: Callable[[], np.ndarray], times: Callable[[], dict[str, float]]) -> None:
+        """A peer that cannot be measured is NOT RUN; one that computes something else is no peer."""
+        try:
+            checked(name, answer(), PEERS_MAY_BE_OFF)
+            out[name] = figures(times())
+        except (RuntimeError, MemoryError) as error:  # CuPy's and torch's own errors derive from these
+            out[name] = {"not_run": f"{type(error).__name__}: {str(error).partition('\n')[0]}"}
+            print(f"{rows} × {hidden} {dtype}: {name} NOT RUN: {error}")
 
+    peer(
+        "cupy",
+        lambda: host_rows(cupy_expression(xs[0], weight), sample),
+        lambda: times_in_graph([functools.partial(cupy_expression, x, weight) for x in xs]),
+    )
+    if importlib.util.find_spec("torch"):
         calls = torch_calls(xs, weight)
-        answer = calls[0]()[torch.from_numpy(sample).cuda()].view(torch.uint8).cpu().numpy()
-        checked("torch", answer.view(kind).reshape(expected.shape), PEERS_MAY_BE_OFF)
-        out["torch"] = {**figures(times_in_torch_graph(calls)), "version": torch.__version__}
+        peer("torch", lambda: torch_rows(calls[0](), sample, kind), lambda: times_in_torch_graph(calls))
     return out
 
 
@@ -141,6 +151,13 @@ def torch_calls(xs: Sequence[Any], weight: Any) -> list[Callable[[], Any]]:
 
     w, hidden = tensor(weight), weight.shape[0]
     return [functools.partial(torch.nn.functional.rms_norm, tensor(x), (hidden,), w, EPS) for x in xs]
+
+
+def torch_rows(tensor: Any, sample: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Some rows of a torch tensor on the host."""
+    import torch
+
+    return tensor[torch.from_numpy(sample).cuda()].view(torch.uint8).cpu().numpy().view(dtype)
 
 
 def times_in_torch_graph(calls: Sequence[Callable[[], Any]], repeats: int = 30) -> dict[str, float]:
