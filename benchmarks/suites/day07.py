@@ -117,7 +117,8 @@ def measure(lesson: Any, rows: int, hidden: int, dtype: str, l2_bytes: int, rng:
             checked(name, answer(), PEERS_MAY_BE_OFF)
             out[name] = figures(times())
         except (RuntimeError, MemoryError) as error:  # CuPy's and torch's own errors derive from these
-            out[name] = {"not_run": f"{type(error).__name__}: {str(error).partition('\n')[0]}"}
+            first, *_ = str(error).splitlines() or [""]
+            out[name] = {"not_run": f"{type(error).__name__}: {first}"}
             print(f"{rows} × {hidden} {dtype}: {name} NOT RUN: {error}")
 
     peer(
