@@ -38,7 +38,7 @@ class Table:
 
 def microseconds(figures: dict[str, Any]) -> str:
     """Median and interquartile range."""
-    return f"{1e6 * figures['median_s']:.1f} ± {1e6 * (figures['quartile3_s'] - figures['quartile1_s']) / 2:.1f}"
+    return f"{1e6 * figures['median_s']:.1f} ± {1e6 * (figures['quartile3_s'] - figures['quartile1_s']) / 2:.2f}"
 
 
 def gigabytes(figures: dict[str, Any] | None) -> str:

@@ -339,8 +339,8 @@ def records(folder: Path) -> None:
 def test_table_is_made_of_the_record(tmp_path):
     records(tmp_path / "results")
     text = tables.filled(PAGE, "page", tables.read(tmp_path / "results"))
-    assert "| 4,096 × 2,048 | bfloat16 | 20.0 ± 1.0 | 3,600 | 90 % | NOT RUN | NOT RUN |" in text
-    assert "| 1 × 2,048 | bfloat16 | 20.0 ± 1.0 | 3,600 | 90 % | NOT RUN | 3,200 |" in text
+    assert "| 4,096 × 2,048 | bfloat16 | 20.0 ± 1.00 | 3,600 | 90 % | NOT RUN | NOT RUN |" in text
+    assert "| 1 × 2,048 | bfloat16 | 20.0 ± 1.00 | 3,600 | 90 % | NOT RUN | 3,200 |" in text
     assert "NVIDIA X1, 2026-01-31, `python benchmarks/gpu.py` → `results/nvidia-x1/day07.json`" in text
     assert "4.00 TB/s" in text
     assert "old" not in text
