@@ -104,6 +104,8 @@ def flags(compiler: Compiler) -> list[str]:
         common += ["-mno-red-zone", "-fcf-protection=none"]
     if compiler.family == "gcc":
         common += ["-fno-gnu-unique"]
+    if os.environ.get("EMULATOR_PORTABLE") == "1":  # fibers without assembly, as on other processors
+        common += ["-DEMU_PORTABLE"]
     if "ziglang" in compiler.command:
         common += ["-fno-sanitize=undefined"]
     return common

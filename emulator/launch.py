@@ -91,12 +91,10 @@ def runtime() -> ctypes.CDLL:
     cxx = compiler.find()
     sources = sorted((compiler.RUNTIME / "src").glob("*.cpp"))
     headers = sorted((compiler.RUNTIME / "src").glob("*.h"))
-    portable = ["-DEMU_PORTABLE"] if os.environ.get("EMULATOR_PORTABLE") == "1" else []
     arguments = [
         *compiler.flags(cxx),
         "-O2",
         "-g1",
-        *portable,
         f"-I{compiler.INCLUDE}",
         f"-I{compiler.RUNTIME / 'src'}",
     ]

@@ -95,6 +95,8 @@ def find_kernels(bare: str) -> dict[str, Kernel]:
     c_blocks = [(m.end(), _closing_brace(bare, m.end())) for m in re.finditer(r'extern\s*"C"\s*\{', bare)]
     for match in re.finditer(pattern, bare):
         before = re.split(r"[;{}]", bare[: match.start()])[-1]
+        if re.search(r"\btemplate\s*<", before):
+            continue  # callable through `name_expressions` only
         extern_c = bool(re.search(r'extern\s*"C"', before)) or any(a <= match.start() < b for a, b in c_blocks)
         names = []
         for parameter in split_top_level(match[3]):
@@ -151,7 +153,8 @@ def translate(
     bare = blank(text)
     if re.search(r"\btexture\s*<|\bcudaTextureObject_t\b|__cluster_dims__", bare):
         raise EmulatorError(f"{name}: textures and thread block clusters are not emulated")
-    kernels = find_kernels(bare)
+    # A kernel inside a macro's definition has no name yet.
+    kernels = find_kernels(re.sub(r"^[ \t]*#[ \t]*define(?:\\\n|[^\n])*", "", bare, flags=re.MULTILINE))
     dynamic = sorted(set(re.findall(r"extern\s+__shared__\s+[^;]*?(\w+)\s*\[\s*\]\s*;", bare)))
     globals_ = sorted(
         set(

@@ -80,7 +80,7 @@ def main() -> int:
                     "emulator": ours,
                     "ncu": theirs,
                     "ratio": round(ratio, 4),
-                }  # fmt: skip
+                }
             )
             print(f"{case.path.stem:<20} {counter:<26} {ours:>8} {theirs:>8} {ratio:8.3f}")
     target = Path(sys.argv[1]).resolve()

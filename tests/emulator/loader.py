@@ -96,10 +96,8 @@ def _filled(a: Argument, rng: np.random.Generator) -> np.ndarray:
     assert a.shape is not None
     size = a.within or int(np.prod(a.shape))
     if "random" in a.fill:
-        if a.dtype.kind in "iu":
-            flat = rng.integers(0, 200, size).astype(a.dtype)
-        else:
-            flat = rng.standard_normal(size).astype(a.dtype)
+        whole = a.dtype.kind in "iu"
+        flat = (rng.integers(0, 200, size) if whole else rng.standard_normal(size)).astype(a.dtype)
     elif "zeros" in a.fill:
         flat = np.zeros(size, a.dtype)
     else:
