@@ -159,7 +159,7 @@ def translate(
     globals_ = sorted(
         set(
             re.findall(
-                r"^(?:static\s+)?__(?:constant|device)__\s+[^(){};]*?(\w+)\s*(?:\[[^;]*\])?\s*(?:=[^;]*)?;",
+                r"^[ \t]*(?:static\s+)?__(?:constant|device)__\s+[^(){};]*?(\w+)\s*(?:\[[^;]*\])?\s*(?:=[^;]*)?;",
                 bare,
                 re.MULTILINE,
             )
