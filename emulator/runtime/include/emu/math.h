@@ -130,7 +130,8 @@ EMU_FUNCTION unsigned __dp4a(unsigned a, unsigned b, unsigned sum) {
 EMU_LOAD(__ldg)
 EMU_LOAD(__ldcs)
 EMU_LOAD(__ldca)
-EMU_LOAD(__ldcg) EMU_LOAD(__ldlu) EMU_LOAD(__ldcv)
+EMU_LOAD(__ldcg)
+EMU_LOAD(__ldlu) EMU_LOAD(__ldcv)
 #undef EMU_LOAD
 #define EMU_STORE(NAME)                       \
   template <class T, class V>                 \
