@@ -87,14 +87,7 @@ class RawModule:
         cxx = compiler.find()
         checked = self.checks is not None
         own = compiler.checked_kernel_flags(cxx) if checked else compiler.kernel_flags(cxx)
-        flags = [
-            *own,
-            *self._defines,
-            f"-I{compiler.INCLUDE}",
-            "-include",
-            "emu/cuda.h",
-        ]
-        flags += [f"-I{folder}" for folder in self._folders]
+        flags = [*own, *self._defines, f"-I{compiler.INCLUDE}", "-include", "emu/cuda.h"]
         key = cache.key(cxx.identity(), flags, compiler.header_key(), self._translation.text)
 
         def build(out: Path) -> None:

@@ -50,12 +50,15 @@ def blank(text: str) -> str:
 def inline_includes(
     text: str, name: str, folders: Sequence[Path], files: dict[str, list[str]], _seen: set[Path] | None = None
 ) -> str:
-    """The text with every `#include "…"` found in `folders` replaced by that file's text."""
+    """The text with every `#include` found in `folders` replaced by that file's text.
+
+    The compiler then needs no folders, and the same text compiled from another place is the same build.
+    """
     seen = set() if _seen is None else _seen
     files[name] = text.splitlines()
     out = []
     for number, line in enumerate(text.split("\n"), 1):
-        match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
+        match = re.match(r'\s*#\s*include\s+["<]([^">]+)[">]', line)
         found = next((f for d in folders if match and (f := d / match[1]).is_file()), None)
         if match is None or found is None:
             out.append(line)

@@ -357,8 +357,8 @@ def test_includes_beside_the_source(tmp_path):
     (tmp_path / "one.cuh").write_text(
         '#pragma once\n#include "deep/two.cuh"\n__device__ float one() { return two() - 1; }\n'
     )
-    (tmp_path / "main.cu").write_text(
-        '#include "one.cuh"\n#include "deep/two.cuh"\n#include "one.cuh"\n'
+    (tmp_path / "main.cu").write_text(  # by either spelling
+        '#include <one.cuh>\n#include "deep/two.cuh"\n#include "one.cuh"\n'
         + G
         + "(float* x) { x[0] = one() + two() * N; }\n"
     )
