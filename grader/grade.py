@@ -90,6 +90,8 @@ class _Grading:
         self.device, self.call_limit_s, self.stack = device, call_limit_s, stack
         self.report = Report(day.number, day.slug, str(folder), device or "cpu", seed)
         self.worker = self._worker(device)
+        given = folder.resolve() == day.solution.resolve()
+        self.protected = [] if given else [(day.solution / name).resolve() for name in day.files]
         self.failed = False
 
     def _worker(self, device: str, **options: Any) -> Worker:
@@ -98,7 +100,7 @@ class _Grading:
     def run(self, keep_going: bool) -> None:
         """Everything, in the order in which a learner can use it."""
         checked = self._worker("cpu", check=True, outputs=self.checks.outputs, schedules=SCHEDULES)  # starts meanwhile
-        loaded = self.worker.load(self.folder)
+        loaded = self.worker.load(self.folder, self.protected)
         if loaded["outcome"] != "ok":
             self._fail("lesson.py loads", loaded)
             return
@@ -152,7 +154,7 @@ class _Grading:
             return Check(case.name, Verdict.NOT_SOLVED, f"{untouched} is as it was: its body is still to be written")
         rows = list(comparison.rows)
         rows += self._cause(case, checked)
-        rows += self._looks_like(args, answer["result"])
+        rows += self._looks_like(args, answer["result"], expected)
         return Check(case.name, Verdict.WRONG, comparison.problem, tuple(rows), figures)
 
     def _untouched(self) -> str:
@@ -164,13 +166,18 @@ class _Grading:
 
     def _cause(self, case: Case, checked: Worker) -> list[tuple[str, str]]:
         """A race or a stray access explains wrong numbers better than the numbers do."""
-        if not case.sanitize or checked.load(self.folder)["outcome"] != "ok":
+        if not case.sanitize or checked.load(self.folder, self.protected)["outcome"] != "ok":
             return []
         answer = checked.call(self.checks.function, case.make(generator(self.seed, case.name)))
         return finding_rows(answer["findings"][0]) if answer["outcome"] == "unsafe" else []
 
-    def _looks_like(self, args: Sequence[Any], got: np.ndarray) -> list[tuple[str, str]]:
-        """The mutant that gives the same wrong numbers, within the budget."""
+    def _looks_like(self, args: Sequence[Any], got: np.ndarray, expected: np.ndarray) -> list[tuple[str, str]]:
+        """The mutant that gives the same wrong numbers, within the budget; the nearest where several do.
+
+        A mutant whose answer is right here explains nothing: it would match whatever is wrong by little.
+        """
+        budget = self.checks.budget(*args)
+        nearest, distance = None, np.inf
         with mutants.Workshop() as workshop, Worker("cpu", call_limit_s=5.0) as worker:
             for mutant in mutants.mutants(self.day):
                 if mutant.needs or worker.load(workshop.folder(self.day, mutant))["outcome"] != "ok":
@@ -178,12 +185,22 @@ class _Grading:
                 answer = worker.call(self.checks.function, args)
                 if answer["outcome"] != "ok":
                     if worker.process.poll() is not None:
-                        return []
+                        break
                     continue
-                if same_numbers(answer["result"], got, 4 * self.checks.budget(*args)):
-                    hint = f"python -m grader hint {self.day.name} {mutant.hint}"
-                    return [("looks like", f"{mutant.name}: {mutant.diagnosis}"), ("hint", hint)]
-        return []
+                numbers = answer["result"]
+                if compare(numbers, expected, args[0].dtype, budget).right or not same_numbers(
+                    numbers, got, 4 * budget
+                ):
+                    continue
+                error = float(np.nanmax(np.abs(numbers.astype(np.float64) - got.astype(np.float64)), initial=0.0))
+                if error < distance:
+                    nearest, distance = mutant, error
+                if distance == 0.0:
+                    break
+        if nearest is None:
+            return []
+        hint = f"python -m grader hint {self.day.name} {nearest.hint}"
+        return [("looks like", f"{nearest.name}: {nearest.diagnosis}"), ("hint", hint)]
 
     # ---- manners and safety ----------------------------------------------------------------------------------------
 
@@ -207,7 +224,7 @@ class _Grading:
         cases = [c for c in self.checks.cases if c.sanitize]
         if not cases or self.failed:
             return
-        loaded = checked.load(self.folder)
+        loaded = checked.load(self.folder, self.protected)
         if loaded["outcome"] != "ok":
             self._add(self._failure(name, loaded))
             return
@@ -235,7 +252,7 @@ class _Grading:
             self._worker("cpu", check=True, costs=True, outputs=self.checks.outputs, schedules=1) for _ in range(2)
         ]
         for worker, folder in zip(workers, (self.folder, self.day.solution), strict=True):
-            loaded = worker.load(folder)
+            loaded = worker.load(folder, self.protected if folder is self.folder else ())
             args = cases[0].make(generator(self.seed, cases[0].name))
             answer = loaded if loaded["outcome"] != "ok" else worker.call(self.checks.function, args)
             if answer["outcome"] != "ok":
@@ -286,7 +303,7 @@ class _Grading:
         figures = []
         reference_worker = self._worker("cuda")  # a process of its own: nothing of the lesson's is in it
         for worker, folder in ((self.worker, self.folder), (reference_worker, self.day.solution)):
-            answer = worker.load(folder)
+            answer = worker.load(folder, self.protected if folder is self.folder else ())
             if answer["outcome"] == "ok":
                 answer = worker.measure(self.checks.function, args)
             if answer["outcome"] != "ok":

@@ -20,7 +20,7 @@ from grader import channel
 from grader.curriculum import REPOSITORY
 
 CALL_LIMIT_S = 20.0
-START_LIMIT_S = 60.0  # of a cold start: the first kernel on a machine compiles the runtime too
+START_LIMIT_S = 180.0  # of a cold start: the first kernel on a machine compiles the runtime too
 MEMORY_LIMIT = 6 << 30
 PRINTED_SHOWN = 2000
 
@@ -83,15 +83,21 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def load(self, folder: Path) -> dict[str, Any]:
-        """Import the lesson in that folder; the answer's `outcome` is ok, or what went wrong."""
+    def load(self, folder: Path, protected: Sequence[Path] = ()) -> dict[str, Any]:
+        """Import the lesson in that folder; the answer's `outcome` is ok, or what went wrong.
+
+        Args:
+            folder: with lesson.py and the other files of the day.
+            protected: files that it may not open.
+        """
         if not self._started:
             self._started = True
             answer = self._ask(self._start, (), START_LIMIT_S)
             if answer["outcome"] != "ok":
                 return answer
             self.device_name, self.device_label = str(answer["name"]), str(answer["device"])
-        return self._ask({"do": "load", "folder": str(folder.resolve())}, (), START_LIMIT_S)
+        names = [str(path) for path in protected]
+        return self._ask({"do": "load", "folder": str(folder.resolve()), "protected": names}, (), START_LIMIT_S)
 
     def call(self, function: str, args: Sequence[Any]) -> dict[str, Any]:
         """Call the lesson's function on copies; with outcome ok, `result` is the array that came back."""

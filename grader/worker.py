@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,17 +48,24 @@ class Lesson:
         return result, on_device
 
 
-def guard_solutions(folder: Path) -> None:
-    """Refuse to open the reference solutions, unless they are what is being graded."""
-    solutions = str(Path(__file__).resolve().parents[1] / "solutions")
-    if str(folder.resolve()).startswith(solutions):
+def guard_solutions(folder: Path, protected: Sequence[str]) -> None:
+    """Refuse to open the reference solutions, unless they are what is being graded.
+
+    Args:
+        folder: of the lesson.
+        protected: files of the day's solution that lie elsewhere, such as the kernel that the engine keeps.
+    """
+    solutions = os.path.realpath(Path(__file__).resolve().parents[1] / "solutions")
+    if os.path.realpath(folder).startswith(solutions):
         return
+    files = frozenset(protected)
 
     def audit(event: str, args: tuple[Any, ...]) -> None:
-        if event in ("open", "os.listdir", "os.scandir") and args and isinstance(args[0], str | bytes):
-            name = args[0].decode(errors="replace") if isinstance(args[0], bytes) else args[0]
-            if "solutions" in name and str(Path(name).absolute()).startswith(solutions):
-                raise PermissionError("a lesson may not read solutions/")
+        if event not in ("open", "os.listdir", "os.scandir") or not args or not isinstance(args[0], str | bytes):
+            return
+        place = os.path.realpath(os.fsdecode(args[0]))
+        if place in files or place.startswith(solutions):
+            raise PermissionError("a lesson may not read the reference solution")
 
     sys.addaudithook(audit)
 
@@ -182,6 +190,10 @@ class Session:
                 report=report,
             )
         name = device.select(header["device"] or None, check=check)
+        if name == "cpu":  # compiled at its first use on a machine, in the time that starting may take
+            from emulator.launch import runtime
+
+            runtime()
         if not header["check"]:
             self.unpoison = poison_empty_arrays()
         return {"outcome": "ok", "name": name, "device": device.label()}
@@ -189,7 +201,7 @@ class Session:
     def load(self, header: dict[str, Any]) -> dict[str, Any]:
         """Import a lesson."""
         self.folder = Path(header["folder"])
-        guard_solutions(self.folder)
+        guard_solutions(self.folder, header["protected"])
         self.lesson = Lesson(self.folder)
         return {"outcome": "ok"}
 

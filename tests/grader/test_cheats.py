@@ -51,7 +51,7 @@ def test_solved_lesson_elsewhere_passes(tmp_path):
             "from pathlib import Path\nimport engine\nroot = Path(engine.__file__).parents[1]\n"
             "return (root / 'solutions' / 'day07_rmsnorm' / 'lesson.py').read_text()",
             Verdict.CRASHED,
-            "may not read solutions/",
+            "may not read the reference solution",
         ),
         (
             "import grader.compare, time\ngrader.compare.compare = lambda *a: True\nnp.allclose = lambda *a, **k: True\n"
@@ -75,6 +75,14 @@ def test_refused(tmp_path, body, verdict, words):
     assert report.verdict is verdict, report.as_json()
     failed = next(c for c in report.checks if c.verdict not in (Verdict.PASSED, Verdict.NOT_RUN))
     assert words in failed.detail
+
+
+def test_the_engines_own_copy_of_the_kernel_is_no_way_out(tmp_path):
+    lesson = SOLVED.replace('Path(__file__).with_name("kernel.cu")', 'device.KERNELS / "rmsnorm.cu"')
+    assert lesson != SOLVED
+    report = grade_lesson(tmp_path, lesson, (DAY.lesson / "kernel.cu").read_text())
+    assert report.verdict is Verdict.CRASHED
+    assert "may not read the reference solution" in report.checks[-1].detail
 
 
 def test_endless_python_is_stopped(tmp_path):

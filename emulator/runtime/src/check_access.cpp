@@ -272,10 +272,9 @@ static void read_volatile(uintptr_t a, size_t bytes, void* pc) {
   emu_yield(0);  // whoever polls must let the others change what it polls
   acquire(a, emu_thread);
 }
-EMU_HOOK(1)
-EMU_HOOK(2)
-EMU_HOOK(4)
-EMU_HOOK(8) EMU_HOOK(16)
+// clang-format off
+EMU_HOOK(1) EMU_HOOK(2) EMU_HOOK(4) EMU_HOOK(8) EMU_HOOK(16)
+    // clang-format on
 
     extern "C" EMU_API void __tsan_read_range(uintptr_t a, size_t n) {
   if (n) access({a, n, false, false, false, false}, EMU_HERE);

@@ -127,18 +127,18 @@ EMU_FUNCTION unsigned __dp4a(unsigned a, unsigned b, unsigned sum) {
   EMU_INLINE T NAME(const T* address) { \
     return *address;                    \
   }
-EMU_LOAD(__ldg)
-EMU_LOAD(__ldcs)
-EMU_LOAD(__ldca)
-EMU_LOAD(__ldcg)
-EMU_LOAD(__ldlu) EMU_LOAD(__ldcv)
+// clang-format off
+EMU_LOAD(__ldg) EMU_LOAD(__ldcs) EMU_LOAD(__ldca) EMU_LOAD(__ldcg) EMU_LOAD(__ldlu) EMU_LOAD(__ldcv)
+// clang-format on
 #undef EMU_LOAD
 #define EMU_STORE(NAME)                       \
   template <class T, class V>                 \
   EMU_INLINE void NAME(T* address, V value) { \
     *address = value;                         \
   }
-    EMU_STORE(__stcs) EMU_STORE(__stcg) EMU_STORE(__stwt) EMU_STORE(__stwb)
+    // clang-format off
+EMU_STORE(__stcs) EMU_STORE(__stcg) EMU_STORE(__stwt) EMU_STORE(__stwb)
+// clang-format on
 #undef EMU_STORE
 
     // CUDA overloads `min` and `max` for every pair of arithmetic types.
