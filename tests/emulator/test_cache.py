@@ -86,6 +86,7 @@ def test_the_key_follows_source_flags_headers_and_compiler(folder, counted, tmp_
 def test_a_broken_file_is_built_again(folder):
     module = build(FINE + "// broken")
     assert module.library_path is not None
+    module.library_path.unlink()  # this process goes on with the file that it has mapped
     module.library_path.write_bytes(b"\x7fELF and then nothing")
     code = f"import emulator, numpy as np\nm = emulator.RawModule('''{FINE}// broken''')\nx = np.zeros(4, np.float32)\n"
     code += "m.get_function('k')((1,), (4,), (x,)); print(x.sum())"
