@@ -13,24 +13,13 @@ import numpy as np
 from emulator import arguments
 from emulator.costs import Costs, LineCost
 from emulator.errors import EmulatorError, Place
-from emulator.findings import CheckError, Finding, rank, unravel, with_order
+from emulator.findings import KINDS, CheckError, Finding, rank, unravel, with_order
 from emulator.launch import FAILURES, LaunchRequest, runtime
 
 if TYPE_CHECKING:
     from emulator.module import RawKernel, RawModule
 
 RED_ZONE = 4096  # least bytes between two arrays
-KINDS_IN_RUNTIME = (
-    "barrier-divergence",
-    "collective-divergence",
-    "deadlock",
-    "data-race",
-    "out-of-bounds",
-    "misaligned",
-    "read-only-write",
-    "uninitialised-shared-read",
-    "uninitialised-output",
-)  # fmt: skip  (the order of `FindingKind` in runtime/src/check.h)
 
 
 @dataclass(frozen=True)
@@ -315,7 +304,7 @@ def _findings(module: RawModule, shapes: dict[str, tuple[int, ...]]) -> list[Fin
 
 
 def _finding(module: RawModule, raw: _Finding, shapes: dict[str, tuple[int, ...]]) -> Finding:
-    kind = KINDS_IN_RUNTIME[raw.kind]
+    kind = KINDS[raw.kind]
     space = ("global", "shared", "local")[raw.space]
     name, detail = raw.name.decode(), raw.detail.decode(errors="replace")
     place = _place(module, raw, 0)
