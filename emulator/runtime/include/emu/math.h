@@ -2,7 +2,12 @@
 #pragma once
 #include "emu/collectives.h"
 
-// glibc keeps hidden functions under these names.
+// glibc has functions of these names, hidden or (from 2.41 on, for C23) with the wrong kind of linkage for an overload.
+#define rsqrt emu_rsqrt
+#define rsqrtf emu_rsqrtf
+#define sinpif emu_sinpif
+#define cospif emu_cospif
+#define sincospif emu_sincospif
 #define __expf emu_fast_expf
 #define __logf emu_fast_logf
 #define __log2f emu_fast_log2f
