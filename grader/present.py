@@ -94,8 +94,10 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
     elif ended is Verdict.NOT_SOLVED:
         spec = (day.lesson / "README.md").relative_to(REPOSITORY)
         console.print(last)
-        console.print(f"  next   open {spec}, then fill in {' and '.join(day.files)};")
-        console.print(f"         python -m grader {day.name} grades again")
+        console.print(f"  next   open {spec}", soft_wrap=True)
+        console.print(
+            f"         fill in {' and '.join(day.files)}; python -m grader {day.name} grades again", soft_wrap=True
+        )
     else:
         console.print(last)
         console.print(Text(f"  {again}", style="dim"), soft_wrap=True)  # one line to copy
