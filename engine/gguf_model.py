@@ -145,6 +145,9 @@ class GGUFModel:
     def tokenizer(self) -> tuple[str, dict[str, Any]]:
         """`tokenizer.json` and `tokenizer_config.json`: the byte-level BPE tokenizer inside the file.
 
+        Encoding drops a byte that has no token, as Hugging Face's own file for SmolLM2 does (huggingface/smollm, issue 81):
+        a text cannot be had back whole where it has U+0004, 06, 13, 14, 16 or 1D, or one of U+40000 to U+BFFFF.
+
         Raises:
             GGUFError: the tokenizer is of another kind.
         """

@@ -1,0 +1,113 @@
+"""Conversion of GGUF files, checked against independent arithmetic."""
+
+from __future__ import annotations
+
+import json
+
+import gguf
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from engine import gguf_model, hub
+from tests.engine.tiny_gguf import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, TOKENS, interleave, make_gguf, stand_ins
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_gguf_becomes_a_hugging_face_folder(tmp_path, tied):
+    expected = make_gguf(tmp_path / "tiny.gguf", tied=tied)
+    folder = hub.pull(str(tmp_path / "tiny.gguf"))
+    got = load_file(folder / "model.safetensors")
+    assert set(got) == set(expected)
+    for name, values in expected.items():
+        assert got[name].dtype == ml_dtypes.bfloat16
+        error = np.abs(got[name].astype(np.float64) - values)
+        # One rounding to float16 where the file has it, one to bfloat16.
+        assert np.all(error <= 2.0**-8 * np.abs(values) + 2.0**-11 * np.abs(values) + 1e-7), name
+    config = json.loads((folder / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForCausalLM"]
+    assert (config["hidden_size"], config["num_attention_heads"], config["num_key_value_heads"]) == (
+        HIDDEN,
+        HEADS,
+        KV_HEADS,
+    )
+    assert (config["head_dim"], config["rms_norm_eps"], config["rope_theta"]) == (HEAD_DIM, 1e-5, 50000.0)
+    assert config["tie_word_embeddings"] is tied
+    record = json.loads((folder / hub.RECORD).read_text())
+    assert record["source"].endswith("tiny.gguf")
+    assert hub.find("tiny") == folder
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3])
+def test_half_split_undoes_the_interleaving(heads):
+    rows = np.arange(heads * 8 * 5, dtype=np.float32).reshape(heads * 8, 5)
+    np.testing.assert_array_equal(gguf_model.half_split(interleave(rows, heads), heads), rows)
+
+
+@pytest.mark.parametrize(
+    "text", ["hello", "12345 7", "naïve café 🙂", "  two  spaces\n\ttab", "日本語", "<|im_start|>user\nhi<|im_end|>"]
+)
+def test_tokenizer_round_trip(tmp_path, text):
+    from tokenizers import Tokenizer
+
+    make_gguf(tmp_path / "tiny.gguf")
+    tokenizer = Tokenizer.from_file(str(hub.pull(str(tmp_path / "tiny.gguf")) / "tokenizer.json"))
+    ids = tokenizer.encode(text).ids
+    assert tokenizer.decode(ids, skip_special_tokens=False) == text
+    if text.startswith("<|im_start|>"):
+        assert ids[0] == 1
+    if text == "12345 7":
+        assert len([i for i in ids if tokenizer.id_to_token(i).strip("Ġ").isdigit()]) == 6  # digit by digit
+
+
+def test_a_byte_without_a_token_is_dropped(tmp_path):
+    """As Hugging Face's own tokenizer of SmolLM2 does, whose vocabulary lacks some; the unknown token stays out of it."""
+    from tokenizers import Tokenizer
+
+    lead = stand_ins("\U00042000")[0]
+    make_gguf(tmp_path / "tiny.gguf", bytes_left_out=stand_ins("\x04") + lead)
+    folder = hub.pull(str(tmp_path / "tiny.gguf"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert tokenizer.encode("a\x04b").tokens == ["a", "b"]
+    assert tokenizer.encode("\x04").ids == []
+    assert tokenizer.encode("\U00042000").tokens == list(stand_ins("\U00042000")[1:])
+    assert tokenizer.encode("\x05").tokens == [stand_ins("\x05")]
+    assert json.loads((folder / "tokenizer_config.json").read_text())["unk_token"] == TOKENS[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"architecture": "gpt2"}, "general.architecture is 'gpt2': expected 'llama'"),
+        ({"leave_out": "blk.1.ffn_up.weight"}, "the first is 'blk.1.ffn_up.weight'"),
+        ({"pre": "martian"}, "tokenizer.ggml.pre is 'martian'"),
+    ],
+)
+def test_bad_gguf_names_the_field(tmp_path, home, options, words):
+    if options.get("architecture") == "gpt2":
+        writer = gguf.GGUFWriter(tmp_path / "bad.gguf", "gpt2")
+        writer.add_tensor("x", np.zeros(32, np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    else:
+        make_gguf(tmp_path / "bad.gguf", **options)
+    with pytest.raises(hub.HubError, match=r"bad\.gguf") as caught:
+        hub.pull(str(tmp_path / "bad.gguf"))
+    assert words in str(caught.value)
+    assert hub.find("bad") is None
+    assert not [p for p in (home / "models").iterdir() if p.is_dir()]
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, 5000, 0.5, 0.99])
+def test_truncated_gguf_is_refused(tmp_path, keep):
+    make_gguf(tmp_path / "whole.gguf")
+    data = (tmp_path / "whole.gguf").read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(data[: int(keep if keep >= 3 or keep == 0 else keep * len(data))])
+    with pytest.raises(hub.HubError, match=r"cut\.gguf"):
+        hub.pull(str(tmp_path / "cut.gguf"))
+    assert hub.find("cut") is None
