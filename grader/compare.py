@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from grader.spec import Allowed, Task
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,25 @@ class Comparison:
         return not self.problem
 
 
-def compare(got: np.ndarray, expected: np.ndarray, dtype: np.dtype, budget: float) -> Comparison:
+def judge(task: Task, args: Sequence[Any], got: Any, expected: Any) -> Comparison:
+    """A result beside the oracle's, as the task wants it compared."""
+    if task.budget is None:
+        return exact(got, expected)
+    return compare(got, expected, np.dtype(task.dtype(*args)), task.budget(*args))
+
+
+def compare(got: Any, expected: np.ndarray, dtype: np.dtype, budget: Allowed | float) -> Comparison:
     """Compare with a float64 reference.
 
     Args:
-        got: the lesson's result, of any shape and dtype.
-        expected: float64, the right shape.
+        got: the lesson's result, whatever it is.
+        expected: float64, the right shape. A NaN in it is a place where NaN is the right answer, and nothing else.
         dtype: that the result must have.
-        budget: relative error that each element, and the whole in the Euclidean norm, may have.
+        budget: for each element, and for the whole in the Euclidean norm; a number is a relative error.
     """
+    allowed = budget if isinstance(budget, Allowed) else Allowed(budget)
+    if not isinstance(got, np.ndarray):
+        return Comparison(np.nan, f"the function returned {type(got).__name__}: expected an array")
     if got.shape != expected.shape:
         return Comparison(np.nan, f"shape {got.shape}, expected {expected.shape}")
     if got.dtype != dtype:
@@ -45,21 +59,128 @@ def compare(got: np.ndarray, expected: np.ndarray, dtype: np.dtype, budget: floa
     answer = got.astype(np.float64)
     # Below the smallest normal number of the dtype, precision ends for everybody.
     floor = float(np.finfo(np.float32).tiny)
-    allowed = budget * np.abs(expected) + floor
     with np.errstate(invalid="ignore", over="ignore"):
-        shares = np.abs(answer - expected) / allowed
-        norm = float(np.linalg.norm(answer - expected) / (budget * np.linalg.norm(expected) + floor))
+        bound = allowed.relative * np.abs(expected) + allowed.absolute + floor
+        shares = np.abs(answer - expected) / bound
+        special = ~np.isfinite(expected)
+        as_wanted = (answer == expected) | (np.isnan(answer) & np.isnan(expected))
+        shares = np.where(special, np.where(as_wanted, 0.0, np.inf), shares)
+        regular = ~special
+        norm = (
+            float(np.linalg.norm((answer - expected)[regular]) / np.linalg.norm(bound[regular]))
+            if regular.any()
+            else 0.0
+        )
     bad = ~(shares <= 1.0)  # a NaN is bad
     if not bad.any() and norm <= 1.0:
         return Comparison(max(float(shares.max()), norm), "")
-    return Comparison(
-        float(np.nanmax(shares)) if np.isfinite(shares).any() else np.nan, *_explain(answer, expected, shares, bad)
-    )
+    worst = float(np.nanmax(shares)) if np.isfinite(shares).any() else np.nan
+    return Comparison(worst, *_explain(answer, expected, shares, bad))
+
+
+# ---- exact answers ---------------------------------------------------------------------------------------------------
+
+
+def exact(got: Any, expected: Any) -> Comparison:
+    """Compare values that must be equal: nested dicts, lists and plain values; arrays bit for bit."""
+    difference = _difference(got, expected, "result")
+    if difference is None:
+        return Comparison(0.0, "")
+    place, wanted, found, how_many = difference
+    rows = [("first difference", f"{place}   expected {wanted}   got {found}")]
+    if how_many:
+        rows.append(("how many", how_many))
+    return Comparison(np.nan, f"{place} is not what it should be", tuple(rows))
+
+
+def _difference(got: Any, expected: Any, place: str) -> tuple[str, str, str, str] | None:
+    """Where two values differ first: the place, what was expected there, what came, how many elements differ."""
+    if isinstance(got, np.ndarray) and got.shape == () and not isinstance(expected, np.ndarray):
+        got = got.item()
+    if isinstance(expected, dict):
+        if not isinstance(got, dict):
+            return place, f"a dict of {len(expected)}", _short(got), ""
+        for key in expected:
+            if key not in got:
+                return f"{place}[{key!r}]", _short(expected[key]), "nothing: the key is missing", ""
+        for key in got:
+            if key not in expected:
+                return f"{place}[{key!r}]", "no such key", _short(got[key]), ""
+        inner = (_difference(got[k], v, f"{place}[{k!r}]") for k, v in expected.items())
+        return next((d for d in inner if d is not None), None)
+    if isinstance(expected, list | tuple):
+        if not isinstance(got, list | tuple):
+            return place, _short(expected), _short(got), ""
+        inner = (_difference(g, e, f"{place}[{i}]") for i, (g, e) in enumerate(zip(got, expected, strict=False)))
+        first = next((d for d in inner if d is not None), None)
+        if first is None and len(got) != len(expected):
+            return f"len({place})", str(len(expected)), str(len(got)), ""
+        return first
+    if isinstance(expected, np.ndarray):
+        return _array_difference(got, expected, place)
+    same = type(got) is type(expected) and got == expected
+    return None if same else (place, _short(expected), _short(got), "")
+
+
+def _array_difference(got: Any, expected: np.ndarray, place: str) -> tuple[str, str, str, str] | None:
+    if not isinstance(got, np.ndarray):
+        return place, f"an array, {expected.dtype}", _short(got), ""
+    if got.dtype != expected.dtype:
+        return f"{place}.dtype", str(expected.dtype), str(got.dtype), ""
+    if got.shape != expected.shape:
+        return f"{place}.shape", str(expected.shape), str(got.shape), ""
+    if expected.size == 0:
+        return None
+    width = f"u{expected.dtype.itemsize}"
+    a, b = (np.ascontiguousarray(x).reshape(-1).view(width).reshape(x.shape) for x in (got, expected))
+    bad = a != b
+    if not bad.any():
+        return None
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    where = f"{place}[{', '.join(map(str, index))}]" if index else place
+    words = pattern(bad, got.astype(np.float64), expected.astype(np.float64))
+    how_many = f"{int(bad.sum()):,} of {bad.size:,} elements" + (f"; {words}" if words else "")
+    return where, _number(expected[index], b[index]), _number(got[index], a[index]), how_many
+
+
+def _number(value: Any, bits: Any) -> str:
+    """A number, and its bits where they say more than it does."""
+    text = f"{float(value):.6g}"
+    return f"{text} (bits {int(bits):#x})" if value != value or value == 0 else text
+
+
+def _short(value: Any, most: int = 60) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}, {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def same(a: Any, b: Any, tolerance: float) -> float | None:
+    """How far apart two wrong results are, or None where they are not wrong in the same way.
+
+    Args:
+        tolerance: relative, for arrays; 0 for exact answers.
+    """
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return None
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        if not np.allclose(x, y, rtol=tolerance, atol=1e-30, equal_nan=True):
+            return None
+        with np.errstate(invalid="ignore"):
+            return float(np.nanmax(np.abs(x - y), initial=0.0))
+    return 0.0 if exact(a, b).right else None
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
 
 
 def _explain(
     answer: np.ndarray, expected: np.ndarray, shares: np.ndarray, bad: np.ndarray
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
+    if not bad.any():
+        return "each element is within the budget, but together they are not: their errors point the same way", ()
     index = tuple(int(i) for i in np.argwhere(bad)[0])
     place = ", ".join(map(str, index))
     share = shares[index]

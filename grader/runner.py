@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from grader import channel
+from grader import channel, processes, sandbox
 from grader.curriculum import REPOSITORY
 
 CALL_LIMIT_S = 20.0
 START_LIMIT_S = 180.0  # of a cold start: the first kernel on a machine compiles the runtime too
-MEMORY_LIMIT = 6 << 30
 PRINTED_SHOWN = 2000
 
 
@@ -34,6 +34,8 @@ class Worker:
         costs: let the checker count what accesses cost.
         outputs: see `emulator.Checks`.
         schedules, seed: of the checker.
+        cache: where it keeps compiled kernels; default: where everybody does.
+        sandboxed: in namespaces of its own (see grader/sandbox.py).
     """
 
     def __init__(
@@ -46,10 +48,15 @@ class Worker:
         schedules: int = 4,
         seed: int = 0,
         call_limit_s: float = CALL_LIMIT_S,
+        cache: Path | None = None,
+        sandboxed: bool = False,
     ) -> None:
         self.call_limit_s = call_limit_s
+        self.memory_limit = sandbox.memory_limit()
         self.memory_exceeded = False
+        self.left_behind = 0  # processes that the lesson started and that we had to end
         self.device_name, self.device_label = device or "cpu", device or "cpu"  # known once it has loaded a lesson
+        self.scratch = Path(tempfile.mkdtemp(prefix="warp60-"))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
         requests_out, self._requests = os.pipe()
         self._answers, answers_in = os.pipe()
@@ -58,17 +65,26 @@ class Worker:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
             "PYTHONDONTWRITEBYTECODE": "1",
             "EMULATOR_TIME_LIMIT": str(max(1.0, call_limit_s / 2)),
+            "TMPDIR": str(self.scratch),
+            "WARP60_SCRATCH": str(self.scratch),
         }
+        if cache is not None:
+            environment["EMULATOR_CACHE"] = str(cache)
+        command = [sys.executable, "-m", "grader.worker", str(requests_out), str(answers_in)]
+        if sandboxed:
+            command = sandbox.prefix([self.scratch, *([cache] if cache else [])]) + command
+        processes.adopt_orphans()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "grader.worker", str(requests_out), str(answers_in)],
+            command,
             pass_fds=(requests_out, answers_in),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            cwd=REPOSITORY,
+            cwd=self.scratch,
             env=environment,
             start_new_session=True,
         )
+        processes.started(self.process.pid)
         os.close(requests_out)
         os.close(answers_in)
         self._started = False
@@ -82,6 +98,11 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was ended, by its user or for taking too long."""
+        return self._requests == -1
 
     def load(self, folder: Path, protected: Sequence[Path] = ()) -> dict[str, Any]:
         """Import the lesson in that folder; the answer's `outcome` is ok, or what went wrong.
@@ -99,28 +120,39 @@ class Worker:
         names = [str(path) for path in protected]
         return self._ask({"do": "load", "folder": str(folder.resolve()), "protected": names}, (), START_LIMIT_S)
 
-    def call(self, function: str, args: Sequence[Any]) -> dict[str, Any]:
-        """Call the lesson's function on copies; with outcome ok, `result` is the array that came back."""
-        described, blobs = channel.encode(args)
-        return self._ask({"do": "call", "function": function, "args": described}, blobs, self.call_limit_s)
+    def call(self, function: str, args: Sequence[Any], in_place: int | None = None) -> dict[str, Any]:
+        """Call the lesson's function on copies; with outcome ok, `result` is what came back.
+
+        Args:
+            in_place: number of the argument that the function fills: the result is what it holds afterwards.
+        """
+        header = {"do": "call", "function": function, "in_place": in_place}
+        return self._with(header, args, self.call_limit_s)
 
     def measure(self, function: str, args: Sequence[Any]) -> dict[str, Any]:
         """Time the function on the GPU."""
-        described, blobs = channel.encode(args)
-        return self._ask({"do": "measure", "function": function, "args": described}, blobs, self.call_limit_s * 3)
+        return self._with({"do": "measure", "function": function}, args, self.call_limit_s * 3)
 
-    def _ask(self, header: dict[str, Any], blobs: Sequence[bytes], limit_s: float) -> dict[str, Any]:
+    def _with(self, header: dict[str, Any], args: Sequence[Any], limit_s: float) -> dict[str, Any]:
+        blobs: list[bytes | memoryview] = []
+        return self._ask({**header, "args": channel.encode(list(args), blobs)}, blobs, limit_s)
+
+    def _ask(self, header: dict[str, Any], blobs: Sequence[bytes | memoryview], limit_s: float) -> dict[str, Any]:
         try:
             channel.send(self._requests, header, blobs)
             if not self._wait(limit_s):
                 self.close()
                 if self.memory_exceeded:
-                    return {"outcome": "crashed", "message": f"it took more than {MEMORY_LIMIT >> 30} GiB of memory"}
+                    return {
+                        "outcome": "crashed",
+                        "message": f"it took more than {self.memory_limit / 2**30:.1f} GiB of memory",
+                    }
                 return {"outcome": "timed-out", "message": f"no answer within {limit_s:g} s"}
-            answer, body = channel.receive(self._answers)
-            if answer.get("outcome") == "ok" and "result" in answer:
-                answer["result"] = channel.decode(answer["result"], body)[0]
-        except (channel.ChannelClosed, KeyError, TypeError, ValueError):
+            answer, body = channel.receive(self._answers, limit_s)
+            answer["outcome"] = str(answer["outcome"])
+            if answer["outcome"] == "ok" and "result" in answer:
+                answer["result"] = channel.Decoder(body).value(answer["result"])
+        except (channel.ChannelClosed, KeyError, TypeError, ValueError, StopIteration):
             return {"outcome": "crashed", "message": self._how_it_ended()}
         return answer
 
@@ -129,21 +161,14 @@ class Worker:
         while (left := deadline - time.monotonic()) > 0:
             if select.select([self._answers], [], [], min(left, 0.1))[0]:
                 return True
-            if self._resident_bytes() > MEMORY_LIMIT:
+            if processes.resident_bytes(self.process.pid) > self.memory_limit:
                 self.memory_exceeded = True
                 return False
         return False
 
-    def _resident_bytes(self) -> int:
-        try:
-            pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        except (OSError, IndexError):
-            return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
     def _how_it_ended(self) -> str:
         try:
-            status = self.process.wait(timeout=5)
+            status = self.process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             return "the worker's answer could not be understood"
         if status < 0:
@@ -153,19 +178,24 @@ class Worker:
 
     def printed(self) -> str:
         """What the lesson wrote, shortened."""
+        size = self._log.seek(0, os.SEEK_END)
         self._log.seek(0)
-        text = self._log.read().decode(errors="replace")
-        return text if len(text) <= PRINTED_SHOWN else text[:PRINTED_SHOWN] + f"\n… {len(text):,} characters in all"
+        text = self._log.read(PRINTED_SHOWN).decode(errors="replace")
+        return text if size <= PRINTED_SHOWN else text + f"\n… {size:,} bytes in all"
 
     def close(self) -> None:
-        """End the process and all that it started."""
-        with contextlib.suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """End the process and all that it started, and delete its scratch folder."""
+        if self._requests == -1:
+            return
         for descriptor in (self._requests, self._answers):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._requests = self._answers = -1
+        left = processes.end(self.process.pid)
+        self.process.wait()
+        left |= processes.end_orphans()
+        self.left_behind = len(left)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def copies(args: Sequence[Any]) -> list[Any]:

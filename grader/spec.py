@@ -14,6 +14,55 @@ DTYPES: dict[str, np.dtype] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
+Make = Callable[[np.random.Generator], Sequence[Any]]
+
+
+# ---- arguments that are more than arrays and plain values --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class File:
+    """A file: the lesson gets the path of a copy that only it has."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of files: the lesson gets the path of a copy that only it has."""
+
+    name: str
+    files: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was pulled: the lesson gets the path of its folder, and may only read it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An iterator over these items. The result, an iterator too, becomes a list of (items taken so far, result)."""
+
+    items: tuple[Any, ...]
+
+
+# ---- checks --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """How far a correct answer may lie from the exact one: `relative · |exact| + absolute`, for each element.
+
+    Attributes:
+        absolute: a number, or an array of the result's shape.
+    """
+
+    relative: float
+    absolute: Any = 0.0
 
 
 @dataclass(frozen=True)
@@ -21,15 +70,15 @@ class Case:
     """One call of the lesson's function.
 
     Attributes:
-        name: as the screen shows it.
-        make: from a seeded generator, the positional arguments (arrays and plain numbers).
+        name: as the screen shows it; no two of a day share one.
+        make: from a seeded generator, the positional arguments: arrays, plain values, `File`, `Folder`, `Model`, `Stream`.
         sanitize: also run it under the emulator's checker (small cases only).
         count_costs: compare what it costs with the reference.
         needs_model: a model that must have been pulled; NOT RUN without it.
     """
 
     name: str
-    make: Callable[[np.random.Generator], Sequence[Any]]
+    make: Make
     sanitize: bool = False
     count_costs: bool = False
     needs_model: str = ""
@@ -40,7 +89,7 @@ class BadInput:
     """A call that must be refused with ValueError, and what the message has to name."""
 
     name: str
-    make: Callable[[np.random.Generator], Sequence[Any]]
+    make: Make
     mentions: str
 
 
@@ -55,28 +104,46 @@ class Speed:
     """
 
     name: str
-    make: Callable[[np.random.Generator], Sequence[Any]]
+    make: Make
     bytes_moved: Callable[[Sequence[Any]], int]
     slowest: float = 1.5
 
 
 @dataclass(frozen=True)
-class DayChecks:
-    """How one day is graded.
+class Task:
+    """How one function of a lesson is graded.
 
     Attributes:
-        function: the lesson's function.
-        oracle: float64 result from the same arguments.
-        budget: relative error that a correct answer may have, from the arguments (see grader/budget.py).
+        function: its name; `Class.method` makes an object of the first argument and calls the method with the others.
+        oracle: the right result from the same arguments. With a budget: a float64 array. Without: exactly what must come
+            back, arrays bit for bit, nested in dicts, lists and tuples as the lesson's are (a dataclass counts as a dict).
+        budget: how far off a correct answer may be, from the arguments (see grader/budget.py); None for not at all.
+        dtype: of the result, from the arguments; only with a budget. Default: that of the first argument.
+        in_place: number of the argument that the function fills in place of returning something.
         outputs: kernel parameters of which every element must be written.
-        cost_limits: largest ratio to the reference's counts, by name of the count.
+        cost_limits: largest ratio to the reference's counts, by name: `global bytes`, `bank conflicts`, `barriers`,
+            `launches`, `host bytes` (the most that Python objects and NumPy arrays took at any time in the call).
     """
 
     function: str
-    oracle: Callable[..., np.ndarray]
-    budget: Callable[..., float]
+    oracle: Callable[..., Any]
     cases: Sequence[Case]
+    budget: Callable[..., Allowed | float] | None = None
+    dtype: Callable[..., np.dtype] = lambda *args: args[0].dtype
+    in_place: int | None = None
     bad_input: Sequence[BadInput] = ()
     outputs: Sequence[str] = ()
     cost_limits: Mapping[str, float] = field(default_factory=dict)
     speed: Speed | None = None
+
+
+@dataclass(frozen=True)
+class DayChecks:
+    """How one day is graded: its functions, in the order in which a learner writes them."""
+
+    tasks: Sequence[Task]
+
+
+def arguments(what: Case | BadInput | Speed, seed: int) -> Sequence[Any]:
+    """The arguments of a case: they depend on the seed and the case's name, not on which cases ran before."""
+    return what.make(np.random.default_rng([seed, *what.name.encode()]))

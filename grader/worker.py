@@ -6,14 +6,18 @@ its answers: it compares the numbers itself.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import importlib.util
-import os
+import itertools
 import resource
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from engine import device
-from grader import channel
+from grader import channel, guards
+from grader.spec import Stream
 
 
 class Lesson:
@@ -36,38 +41,59 @@ class Lesson:
         sys.modules["lesson"] = self.module
         spec.loader.exec_module(self.module)
 
-    def call(self, function: str, args: list[Any]) -> tuple[Any, list[Any]]:
-        """The function's result, and the arguments on the device as it left them."""
-        if not callable(getattr(self.module, function, None)):
-            raise AttributeError(  # noqa: TRY004  (it is what a missing function raises)
-                f"lesson.py defines no function {function!r}"
-            )
-        on_device = [device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
-        result = getattr(self.module, function)(*on_device)
-        device.synchronize()
-        return result, on_device
+    def function(self, name: str) -> Callable[..., Any]:
+        """One of its functions; `Class.method` makes an object of the first argument and calls the method with the rest.
+
+        Raises:
+            AttributeError: it has none of that name.
+        """
+        owner, _, method = name.rpartition(".")
+        found = getattr(self.module, owner or method, None)
+        if not callable(found) or (owner and not callable(getattr(found, method, None))):
+            what = f"class {owner!r} with a method {method!r}" if owner else f"function {name!r}"
+            raise AttributeError(f"lesson.py defines no {what}")
+        if owner:
+            return lambda first, *rest: getattr(found(first), method)(*rest)
+        function: Callable[..., Any] = found
+        return function
 
 
-def guard_solutions(folder: Path, protected: Sequence[str]) -> None:
-    """Refuse to open the reference solutions, unless they are what is being graded.
+class Taken:
+    """An iterator that knows how many of its items were taken."""
 
-    Args:
-        folder: of the lesson.
-        protected: files of the day's solution that lie elsewhere, such as the kernel that the engine keeps.
-    """
-    solutions = os.path.realpath(Path(__file__).resolve().parents[1] / "solutions")
-    if os.path.realpath(folder).startswith(solutions):
-        return
-    files = frozenset(protected)
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items, self.count = iter(items), 0
 
-    def audit(event: str, args: tuple[Any, ...]) -> None:
-        if event not in ("open", "os.listdir", "os.scandir") or not args or not isinstance(args[0], str | bytes):
-            return
-        place = os.path.realpath(os.fsdecode(args[0]))
-        if place in files or place.startswith(solutions):
-            raise PermissionError("a lesson may not read the reference solution")
+    def __iter__(self) -> Taken:
+        return self
 
-    sys.addaudithook(audit)
+    def __next__(self) -> Any:
+        item = next(self._items)
+        self.count += 1
+        return item
+
+
+MOST_RESULTS = 1_000_000  # of an iterator that a lesson returns
+
+
+def plain(result: Any, taken: Taken | None) -> Any:
+    """A lesson's result as `channel.encode` takes it: arrays on the host, iterators run to their end."""
+    if isinstance(result, np.ndarray | str | bytes | int | float | bool | None):
+        return result
+    if type(result).__module__.split(".")[0] == "cupy" and hasattr(result, "shape"):
+        return np.asarray(device.to_host(result))
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return {f.name: plain(getattr(result, f.name), taken) for f in dataclasses.fields(result)}
+    if isinstance(result, dict):
+        return {key: plain(value, taken) for key, value in result.items()}
+    if isinstance(result, list | tuple):
+        return type(result)([plain(v, taken) for v in result]) if type(result) in (list, tuple) else list(result)
+    if isinstance(result, Iterator):
+        out = []
+        for item in itertools.islice(result, MOST_RESULTS):
+            out.append((taken.count, item) if taken is not None else item)
+        return out
+    return result
 
 
 def where(error: BaseException, folder: Path) -> str:
@@ -95,6 +121,8 @@ def describe(error: BaseException, folder: Path) -> dict[str, Any]:
         answer["diagnostics"] = [
             {"file": d.file, "line": d.line, "message": d.message, "text": d.text} for d in error.diagnostics[:5]
         ]
+    elif isinstance(error, guards.Refused):
+        answer["outcome"] = "refused"
     elif type(error).__name__ == "CompileException":  # CuPy's
         answer["outcome"] = "compile-error"
         answer["diagnostics"] = _nvrtc_diagnostics(str(error), folder)
@@ -171,6 +199,7 @@ class Session:
 
     def __init__(self) -> None:
         self.lesson: Lesson | None = None
+        self.count_costs = False
         self.folder = Path()
         self.costs: list[tuple[str, Any]] = []
         self.unpoison: Callable[[], None] = lambda: None
@@ -181,6 +210,7 @@ class Session:
         if header["check"]:
             import emulator
 
+            self.count_costs = bool(header["costs"])
             report = (lambda name, costs: self.costs.append((name, costs))) if header["costs"] else None
             check = emulator.Checks(
                 schedules=header["schedules"],
@@ -201,39 +231,81 @@ class Session:
     def load(self, header: dict[str, Any]) -> dict[str, Any]:
         """Import a lesson."""
         self.folder = Path(header["folder"])
-        guard_solutions(self.folder, header["protected"])
+        guards.install(self.folder, header["protected"])
         self.lesson = Lesson(self.folder)
         return {"outcome": "ok"}
 
-    def call(self, header: dict[str, Any], blob: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    def call(self, header: dict[str, Any], blob: bytearray) -> tuple[dict[str, Any], list[bytes | memoryview]]:
         """Run the lesson's function once."""
         assert self.lesson is not None
-        args = channel.decode(header["args"], blob)
+        function = self.lesson.function(header["function"])
+        decoder = channel.Decoder(blob, Path(tempfile.mkdtemp(dir=guards.scratch())))
+        args = decoder.value(header["args"])
         self.costs.clear()
+        taken = next((Taken(a.items) for a in args if isinstance(a, Stream)), None)
+        given = [
+            taken if isinstance(a, Stream) else device.to_device(a) if isinstance(a, np.ndarray) else a for a in args
+        ]
         before = time.perf_counter()
-        result, left = self.lesson.call(header["function"], args)
+        with self.memory() as peak:
+            result = function(*given)
+            if isinstance(result, Iterator):
+                result = plain(result, taken)
+            device.synchronize()
         seconds = time.perf_counter() - before
+        if guards.refusals:
+            return {"outcome": "refused", "type": "Refused", "message": guards.refusals[0], "where": ""}, []
+        if header["in_place"] is not None:
+            result = given[header["in_place"]]
         changed = [
             i for i, a in enumerate(args)
-            if isinstance(a, np.ndarray) and device.to_host(left[i]).tobytes() != a.tobytes()
+            if isinstance(a, np.ndarray) and i != header["in_place"] and device.to_host(given[i]).tobytes() != a.tobytes()
         ]  # fmt: skip
-        if type(result).__module__.split(".")[0] not in ("numpy", "cupy") or not hasattr(result, "shape"):
-            return {"outcome": "wrong-type", "type": type(result).__name__, "expected": device.xp.__name__}, []
-        described, blobs = channel.encode([np.asarray(device.to_host(result))])
-        answer = {"outcome": "ok", "result": described, "seconds": seconds, "changed": changed}
-        if self.costs:
-            answer["costs"] = _sum_costs(self.costs)
+        changed_files = [path.name for path, content in decoder.written.items() if not same_file(path, content)]
+        blobs: list[bytes | memoryview] = []
+        try:
+            described = channel.encode(plain(result, taken), blobs)
+        except channel.Unsendable as error:
+            return {"outcome": "wrong-type", "type": error.args[0], "expected": device.xp.__name__}, []
+        answer = {
+            "outcome": "ok", "result": described, "seconds": seconds, "changed": changed, "changed_files": changed_files,
+        }  # fmt: skip
+        if self.count_costs:
+            answer["costs"] = {**_sum_costs(self.costs), "host bytes": peak[0]}
         return answer, blobs
 
-    def measure(self, header: dict[str, Any], blob: bytes) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def memory(self) -> Iterator[list[int]]:
+        """The most that Python objects and NumPy arrays took, in bytes; what a mapped file holds does not count."""
+        peak = [0]
+        if not self.count_costs:
+            yield peak
+            return
+        tracemalloc.start()
+        try:
+            yield peak
+            peak[0] = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    def measure(self, header: dict[str, Any], blob: bytearray) -> dict[str, Any]:
         """Time the function on the GPU: CUDA events, the L2 cache flushed before each call."""
         from grader.timing import time_on_gpu
 
         assert self.lesson is not None
         self.unpoison()
-        args = [device.to_device(a) if isinstance(a, np.ndarray) else a for a in channel.decode(header["args"], blob)]
-        function = getattr(self.lesson.module, header["function"])
-        return {"outcome": "ok", **time_on_gpu(lambda: function(*args))}
+        args = channel.Decoder(blob).value(header["args"])
+        given = [device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
+        function = self.lesson.function(header["function"])
+        return {"outcome": "ok", **time_on_gpu(lambda: function(*given))}
+
+
+def same_file(path: Path, content: bytes) -> bool:
+    """Whether a file that the lesson was given is still as it was."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _sum_costs(launches: list[tuple[str, Any]]) -> dict[str, float]:
@@ -256,7 +328,7 @@ def main() -> None:
             header, blob = channel.receive(requests)
         except channel.ChannelClosed:
             return
-        blobs: list[bytes] = []
+        blobs: list[bytes | memoryview] = []
         try:
             match header["do"]:
                 case "start":

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from grader.checks import load
+from grader.compare import exact
 from grader.curriculum import days
-from grader.grade import generator
 from grader.models import ModelMissing
 from grader.runner import Worker
+from grader.spec import Allowed, Case, Task, arguments
 
 
 def ulps(a: np.ndarray, b: np.ndarray) -> int:
@@ -26,37 +27,46 @@ def ulps(a: np.ndarray, b: np.ndarray) -> int:
 
 
 def run(_context: dict[str, Any]) -> dict[str, Any]:
-    """Every case, run by the solution on both devices."""
+    """Every case of every day with a kernel, run by the solution on both devices."""
     rows = []
-    for day in (d for d in days() if d.written):
-        checks = load(day.number)
+    for day in (d for d in days() if "kernel.cu" in d.files):
         with Worker("cuda") as gpu, Worker("cpu") as cpu:
             for worker in (gpu, cpu):
                 answer = worker.load(day.solution)
                 if answer["outcome"] != "ok":
                     raise AssertionError(f"{day.name} does not load: {answer}")
-            for case in checks.cases:
-                try:
-                    args = case.make(generator(0, case.name))
-                except ModelMissing as missing:
-                    rows.append({"day": day.number, "case": case.name, "not_run": str(missing)})
-                    continue
-                results = []
-                for worker in (gpu, cpu):
-                    answer = worker.call(checks.function, args)
-                    if answer["outcome"] != "ok":
-                        raise AssertionError(f"{day.name}, {case.name}: {answer}")
-                    results.append(answer["result"])
-                error = np.abs(results[0].astype(np.float64) - results[1].astype(np.float64))
-                allowed = checks.budget(*args) * np.abs(checks.oracle(*args)) + np.finfo(np.float32).tiny
-                rows.append(
-                    {
-                        "day": day.number,
-                        "case": case.name,
-                        "elements": int(results[0].size),
-                        "different": int((results[0] != results[1]).sum()),
-                        "ulps": ulps(*results),
-                        "share_of_budget": float((error / allowed).max()),
-                    }
-                )
+            for task in load(day.number).tasks:
+                rows += [
+                    {"day": day.number, "case": case.name, **_compare(task, case, gpu, cpu)} for case in task.cases
+                ]
     return {"cases": rows}
+
+
+def _compare(task: Task, case: Case, gpu: Worker, cpu: Worker) -> dict[str, Any]:
+    """One case on both devices."""
+    try:
+        args = arguments(case, seed=0)
+    except ModelMissing as missing:
+        return {"not_run": str(missing)}
+    results = []
+    for worker in (gpu, cpu):
+        answer = worker.call(task.function, args, task.in_place)
+        if answer["outcome"] != "ok":
+            raise AssertionError(f"{case.name}: {answer}")
+        results.append(answer["result"])
+    on_gpu, on_cpu = results
+    share = 0.0 if exact(on_gpu, on_cpu).right else np.inf
+    if task.budget is not None:
+        budget = task.budget(*args)
+        allowed = budget if isinstance(budget, Allowed) else Allowed(budget)
+        wide = np.maximum(np.abs(task.oracle(*args)) * allowed.relative + allowed.absolute, np.finfo(np.float32).tiny)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(on_gpu.astype(np.float64) - on_cpu.astype(np.float64))
+            same = (on_gpu == on_cpu) | (np.isnan(on_gpu) & np.isnan(on_cpu))
+            share = float(np.max(np.where(same, 0.0, error / wide), initial=0.0))
+    return {
+        "elements": int(on_gpu.size),
+        "different": int((on_gpu.view(f"u{on_gpu.itemsize}") != on_cpu.view(f"u{on_cpu.itemsize}")).sum()),
+        "ulps": ulps(on_gpu, on_cpu),
+        "share_of_budget": share,
+    }

@@ -9,7 +9,7 @@ import numpy as np
 
 from grader import budget, oracles
 from grader.models import tensor_rows
-from grader.spec import DTYPES, BadInput, Case, DayChecks, Speed
+from grader.spec import DTYPES, BadInput, Case, DayChecks, Speed, Task
 
 EPS = 1e-5  # of Llama 3.2
 MODEL = "smollm2-135m"
@@ -57,7 +57,7 @@ def empty_columns(rng: np.random.Generator) -> Sequence[Any]:
     return np.zeros((2, 0), np.float32), np.zeros(0, np.float32), EPS
 
 
-CHECKS = DayChecks(
+RMSNORM = Task(
     function="rmsnorm",
     oracle=oracles.rmsnorm,
     budget=budget.rmsnorm,
@@ -87,3 +87,5 @@ CHECKS = DayChecks(
         bytes_moved=lambda args: 2 * args[0].nbytes + args[1].nbytes,
     ),
 )
+
+CHECKS = DayChecks([RMSNORM])

@@ -1,0 +1,99 @@
+"""What the stages of one grading share: the lesson, its checks, its workers, the report."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from grader.curriculum import Day
+from grader.runner import Worker
+from grader.spec import BadInput, Case, DayChecks, Speed, Task, arguments
+from grader.verdict import Check, Report, Verdict
+
+SCHEDULES = 4
+FINE = (Verdict.PASSED, Verdict.NOT_RUN)
+
+
+class Bench:
+    """One grading in progress.
+
+    Args:
+        device: `cuda`, `cpu`, or "" for the best that answers.
+        on_check: told of each check as it ends.
+        sandboxed: run the lesson in namespaces of its own.
+        stack: closes the workers.
+    """
+
+    def __init__(
+        self,
+        day: Day,
+        folder: Path,
+        checks: DayChecks,
+        *,
+        device: str,
+        seed: int,
+        call_limit_s: float,
+        on_check: Callable[[Check], None] | None,
+        sandboxed: bool,
+        stack: ExitStack,
+    ) -> None:
+        self.day, self.folder, self.checks, self.seed, self.on_check = day, folder, checks, seed, on_check
+        self.call_limit_s, self.stack, self.sandboxed = call_limit_s, stack, sandboxed
+        self.report = Report(day.number, day.slug, str(folder), device or "cpu", seed)
+        given = folder.resolve() == day.solution.resolve()
+        self.protected = [] if given else [(day.solution / name).resolve() for name in day.files]
+        self.has_kernel = any(name.endswith(".cu") for name in day.files)
+        self._cache = self._private_cache() if sandboxed else None
+        self.worker = self.new_worker(device)
+        self._checked: Worker | None = None
+
+    def _private_cache(self) -> Path:
+        """A cache of compiled kernels for this submission alone, with the emulator's own libraries in it."""
+        from emulator import cache, launch
+
+        launch.runtime()
+        private = Path(tempfile.mkdtemp(prefix="warp60-cache-"))
+        self.stack.callback(shutil.rmtree, private, ignore_errors=True)
+        for file in cache.folder().glob("runtime-*"):
+            shutil.copy2(file, private)
+        return private
+
+    def new_worker(self, device: str, *, own: bool = True, **options: Any) -> Worker:
+        """A worker for the lesson, or one for code of ours."""
+        contained: dict[str, Any] = {"sandboxed": self.sandboxed, "cache": self._cache} if own else {}
+        worker = Worker(device, call_limit_s=self.call_limit_s, seed=self.seed, **contained, **options)
+        return self.stack.enter_context(worker)
+
+    def checked(self) -> Worker:
+        """The worker that runs kernels under the emulator's checker; started at the first call."""
+        if self._checked is None:
+            outputs = sorted({name for task in self.checks.tasks for name in task.outputs})
+            self._checked = self.new_worker("cpu", check=True, outputs=outputs, schedules=SCHEDULES)
+        return self._checked
+
+    def load(self, worker: Worker) -> dict[str, Any]:
+        """Load the lesson into a worker."""
+        return worker.load(self.folder, self.protected)
+
+    def arguments(self, what: Case | BadInput | Speed) -> Sequence[Any]:
+        """The arguments of a case, from this grading's seed."""
+        return arguments(what, self.seed)
+
+    def cases(self) -> list[tuple[Task, Case]]:
+        """All cases, task by task."""
+        return [(task, case) for task in self.checks.tasks for case in task.cases]
+
+    def add(self, check: Check) -> None:
+        """Put a check into the report."""
+        self.report.checks.append(check)
+        if self.on_check is not None:
+            self.on_check(check)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any check failed so far."""
+        return any(check.verdict not in FINE for check in self.report.checks)

@@ -1,0 +1,116 @@
+"""Which named mistake a failure looks like: the mutant that fails in the same way, on the same input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from grader import compare, mutants
+from grader.answers import VERDICTS
+from grader.bench import Bench
+from grader.runner import Worker
+from grader.spec import Allowed, BadInput, Task
+from grader.verdict import Verdict
+
+Rows = list[tuple[str, str]]
+MUTANT_LIMIT_S = 5.0
+
+
+def _rows(bench: Bench, mutant: mutants.Mutant | None) -> Rows:
+    if mutant is None:
+        return []
+    hint = f"python -m grader hint {bench.day.name} {mutant.hint}"
+    return [("looks like", f"{mutant.name}: {mutant.diagnosis}"), ("hint", hint)]
+
+
+def _loaded(bench: Bench, verdict: Verdict, **options: Any) -> Iterator[tuple[mutants.Mutant, Worker]]:
+    """The mutants that may fail with that verdict, each loaded into a worker."""
+    worker: Worker | None = None
+    with mutants.Workshop() as workshop:
+        try:
+            for mutant in mutants.mutants(bench.day):
+                if verdict not in mutant.verdicts:
+                    continue
+                if worker is None or worker.process.poll() is not None or worker.closed:
+                    worker = Worker("cpu", call_limit_s=MUTANT_LIMIT_S, seed=bench.seed, **options)
+                if worker.load(workshop.folder(bench.day, mutant))["outcome"] == "ok":
+                    yield mutant, worker
+        finally:
+            if worker is not None:
+                worker.close()
+
+
+def numbers(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any], expected: Any) -> Rows:
+    """The mutant that gives the same wrong result, or fails in the same words; the nearest where several do.
+
+    A mutant whose answer is right here explains nothing: it would match whatever is wrong by little.
+    """
+    verdict = Verdict.WRONG if answer["outcome"] == "ok" else VERDICTS.get(answer["outcome"], Verdict.CRASHED)
+    if verdict not in (Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT):
+        return []
+    budget = task.budget(*args) if task.budget is not None else 0.0
+    tolerance = 4 * (budget.relative if isinstance(budget, Allowed) else budget)
+    nearest, distance = None, float("inf")
+    for mutant, worker in _loaded(bench, verdict):
+        theirs = worker.call(task.function, args, task.in_place)
+        if theirs["outcome"] != answer["outcome"]:
+            continue
+        if theirs["outcome"] != "ok":
+            apart = 0.0 if theirs.get("type") == answer.get("type") and _message(theirs) == _message(answer) else None
+        elif compare.judge(task, args, theirs["result"], expected).right:
+            apart = None
+        else:
+            apart = compare.same(theirs["result"], answer["result"], tolerance)
+        if apart is not None and apart < distance:
+            nearest, distance = mutant, apart
+        if distance == 0.0:
+            break
+    return _rows(bench, nearest)
+
+
+def _message(answer: dict[str, Any]) -> str:
+    """The words of a failure, without the place of a scratch file."""
+    return " ".join(w for w in str(answer.get("message", "")).split() if "/" not in w)
+
+
+def manners(bench: Bench, bad: list[tuple[Task, BadInput]], problems: dict[str, str]) -> Rows:
+    """The mutant that lets the same bad input pass."""
+    from grader.stages.manners import accepted
+
+    return _first(
+        bench, Verdict.WRONG, lambda mutant, worker: accepted(bench, worker, bad).keys() == problems.keys()
+    )  # fmt: skip
+
+
+def safety(bench: Bench, task: Task, args: Sequence[Any], finding: dict[str, Any]) -> Rows:
+    """The mutant in which the checker finds the same."""
+    outputs = sorted({name for t in bench.checks.tasks for name in t.outputs})
+
+    def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
+        answer = worker.call(task.function, args, task.in_place)
+        return answer["outcome"] == "unsafe" and _symptom(answer["findings"][0]) == _symptom(finding)
+
+    return _first(bench, Verdict.UNSAFE, matches, check=True, outputs=outputs)
+
+
+def _symptom(finding: dict[str, Any]) -> tuple[Any, ...]:
+    return finding["kind"], *(place["text"] for place in finding["places"])
+
+
+def costs(bench: Bench, task: Task, args: Sequence[Any], mine: dict[str, float]) -> Rows:
+    """The wasteful mutant that costs the same."""
+    from grader.stages.costs import same
+
+    def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
+        answer = worker.call(task.function, args, task.in_place)
+        return answer["outcome"] == "ok" and same(mine, answer["costs"], tuple(task.cost_limits))
+
+    outputs = sorted({name for t in bench.checks.tasks for name in t.outputs})
+    return _first(bench, Verdict.WASTEFUL, matches, check=True, costs=True, outputs=outputs, schedules=1)
+
+
+def _first(bench: Bench, verdict: Verdict, matches: Callable[[mutants.Mutant, Worker], bool], **options: Any) -> Rows:
+    for mutant, worker in _loaded(bench, verdict, **options):
+        if matches(mutant, worker):
+            return _rows(bench, mutant)
+    return []

@@ -1,0 +1,82 @@
+"""Does each function compute what it should?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from grader import recognise, stubs
+from grader.answers import failure, finding_rows
+from grader.bench import FINE, Bench
+from grader.compare import judge
+from grader.models import ModelMissing
+from grader.runner import copies
+from grader.spec import Case, Task
+from grader.verdict import Check, Verdict
+
+HOPELESS = (Verdict.NOT_SOLVED, Verdict.COMPILE_ERROR, Verdict.CRASHED, Verdict.TIMED_OUT)
+
+
+def run(bench: Bench, keep_going: bool) -> bool:
+    """All cases up to the first failure; whether all were right."""
+    cases = bench.cases()
+    for i, (task, case) in enumerate(cases):
+        check = _case(bench, task, case)
+        bench.add(check)
+        if check.verdict in FINE:
+            continue
+        if check.verdict in HOPELESS or not keep_going:
+            bench.report.remaining = len(cases) - i - 1
+            return False
+    return not bench.failed
+
+
+def _case(bench: Bench, task: Task, case: Case) -> Check:
+    try:
+        args = bench.arguments(case)
+        answer = bench.worker.call(task.function, args, task.in_place)
+        expected = task.oracle(*copies(args))
+    except ModelMissing as missing:
+        return Check(case.name, Verdict.NOT_RUN, str(missing))
+    if answer["outcome"] != "ok":
+        return _with_rows(failure(case.name, answer), recognise.numbers(bench, task, args, answer, expected))
+    for what, which in (("argument", answer["changed"]), ("file", answer["changed_files"])):
+        if which:
+            names = ", ".join(map(str, which))
+            problem = f"the lesson changed its {what} {names}: it must leave them as they are"
+            return Check(case.name, Verdict.WRONG, problem)
+    comparison = judge(task, args, answer["result"], expected)
+    figures = {} if task.budget is None else {"share_of_budget": _rounded(comparison.share)}
+    if comparison.right:
+        detail = "exact" if task.budget is None else f"err {100 * comparison.share:.0f} % of budget"
+        return Check(case.name, Verdict.PASSED, detail, figures=figures)
+    untouched = _untouched(bench)
+    if untouched:
+        return Check(case.name, Verdict.NOT_SOLVED, f"{untouched} is as it was: its body is still to be written")
+    check = Check(case.name, Verdict.WRONG, comparison.problem, comparison.rows, figures)
+    return _with_rows(check, [*_cause(bench, task, case), *recognise.numbers(bench, task, args, answer, expected)])
+
+
+def _rounded(share: float) -> float | None:
+    return None if np.isnan(share) else round(share, 4)
+
+
+def _with_rows(check: Check, rows: list[tuple[str, str]]) -> Check:
+    return Check(check.name, check.verdict, check.detail, check.rows + tuple(rows), check.figures)
+
+
+def _untouched(bench: Bench) -> str:
+    """A file that is still its stub."""
+    for name, text in stubs.stub_files(bench.day).items():
+        if (bench.folder / name).read_text() == text:
+            return name
+    return ""
+
+
+def _cause(bench: Bench, task: Task, case: Case) -> list[tuple[str, str]]:
+    """A race or a stray access explains wrong numbers better than the numbers do."""
+    if not case.sanitize or bench.load(bench.checked())["outcome"] != "ok":
+        return []
+    answer: dict[str, Any] = bench.checked().call(task.function, bench.arguments(case), task.in_place)
+    return finding_rows(answer["findings"][0]) if answer["outcome"] == "unsafe" else []

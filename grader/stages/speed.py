@@ -1,0 +1,40 @@
+"""Time on a GPU beside the reference, on the same machine and data. Without a GPU: NOT RUN."""
+
+from __future__ import annotations
+
+from grader.answers import failure
+from grader.bench import Bench
+from grader.spec import Task
+from grader.verdict import Check, Verdict
+
+
+def run(bench: Bench) -> None:
+    """Every function that is timed."""
+    timed = [task for task in bench.checks.tasks if task.speed is not None]
+    for task in timed:
+        _time(bench, task, "speed" if len(timed) == 1 else f"speed, {task.function}")
+
+
+def _time(bench: Bench, task: Task, name: str) -> None:
+    speed = task.speed
+    assert speed is not None
+    if bench.worker.device_name != "cuda":
+        bench.add(Check(name, Verdict.NOT_RUN, f"no GPU here: {speed.name} is timed on one"))
+        return
+    args = bench.arguments(speed)
+    figures = []
+    reference_worker = bench.new_worker("cuda", own=False)  # a process of its own: nothing of the lesson's is in it
+    for worker, folder in ((bench.worker, bench.folder), (reference_worker, bench.day.solution)):
+        answer = worker.load(folder, bench.protected if worker is bench.worker else ())
+        if answer["outcome"] == "ok":
+            answer = worker.measure(task.function, args)
+        if answer["outcome"] != "ok":
+            bench.add(failure(name, answer))
+            return
+        figures.append({k: v for k, v in answer.items() if k != "outcome"})
+    mine, reference = figures
+    ratio = mine["median_s"] / reference["median_s"]
+    rate = speed.bytes_moved(args) / mine["median_s"] / 1e9
+    detail = f"{speed.name}: {rate:,.0f} GB/s, {1 / ratio:.2f} × the reference"
+    verdict = Verdict.PASSED if ratio <= speed.slowest else Verdict.WASTEFUL
+    bench.add(Check(name, verdict, detail, figures={"mine": mine, "reference": reference, "gb_per_s": rate}))
