@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -32,17 +33,40 @@ METRICS = {
 
 
 def profile(cases: list[Case]) -> list[dict[str, int]]:
-    """Metrics of each case's launch: one process launches them all in order."""
+    """Metrics of each case's launch: one process launches them all in order.
+
+    Raises:
+        RuntimeError: ncu or the program under it failed, or a metric is missing.
+    """
     command = [
-        "ncu", "--clock-control", "none", "--csv", "--page", "raw", "--kernel-name", "k", "--metrics", ",".join(METRICS),
+        "ncu", "--clock-control", "none", "--csv", "--page", "raw", "--print-units", "base",
+        "--kernel-name", "k", "--metrics", ",".join(METRICS),
         sys.executable, str(Path(__file__).with_name("run_case.py")), *(c.name for c in cases),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
-    start = done.stdout.find('"ID"')
+    if done.returncode:
+        raise RuntimeError(f"ncu ended with {done.returncode}: {(done.stdout + done.stderr)[-800:]}")
+    return figures_in(done.stdout)
+
+
+def figures_in(said: str) -> list[dict[str, int]]:
+    """The metrics in ncu's table, launch by launch.
+
+    Raises:
+        RuntimeError: there is no table, or a metric is no number in it.
+    """
+    start = said.find('"ID"')
     if start < 0:
-        raise RuntimeError(f"ncu gave no table: {(done.stdout + done.stderr)[-800:]}")
-    rows = list(csv.DictReader(io.StringIO(done.stdout[start:])))
-    return [{m: int(float(row[m].replace(",", ""))) for m in METRICS if row.get(m)} for row in rows if row["ID"]]
+        raise RuntimeError(f"ncu gave no table: {said[-800:]}")
+    launches = []
+    for row in csv.DictReader(io.StringIO(said[start:])):
+        if not (row["ID"] or "").isdigit():  # the row of units
+            continue
+        for metric in METRICS:
+            if not re.fullmatch(r"[\d,]+(\.0*)?", row.get(metric) or ""):
+                raise RuntimeError(f"ncu gave {row.get(metric)!r} for {metric} of launch {row['ID']}: expected a count")
+        launches.append({metric: int(float(row[metric].replace(",", ""))) for metric in METRICS})
+    return launches
 
 
 def emulated(case: Case) -> emulator.Costs:
@@ -55,7 +79,10 @@ def emulated(case: Case) -> emulator.Costs:
 
 
 def main() -> int:
-    """Profile, count, compare; 4 when there is no Nsight Compute."""
+    """Profile, count, compare; 2 for wrong usage, 4 when there is no Nsight Compute."""
+    if len(sys.argv) != 2:
+        print("usage: python benchmarks/validation/ncu.py OUT.json", file=sys.stderr)
+        return 2
     if shutil.which("ncu") is None:
         print("NOT RUN: ncu is not on the PATH", file=sys.stderr)
         return 4
@@ -69,20 +96,20 @@ def main() -> int:
     for case, figures in zip(cases, measured, strict=True):
         costs = emulated(case)
         for metric, (counter, what, space, write) in METRICS.items():
-            ours, theirs = costs.total(what, space, write), figures.get(metric, 0)
+            ours, theirs = costs.total(what, space, write), figures[metric]
             if ours == theirs == 0:
                 continue
-            ratio = ours / theirs if theirs else float("inf")
+            ratio = round(ours / theirs, 4) if theirs else None
             rows.append(
                 {
                     "kernel": case.path.stem,
                     "counter": counter,
                     "emulator": ours,
                     "ncu": theirs,
-                    "ratio": round(ratio, 4),
+                    "ratio": ratio,
                 }
             )
-            print(f"{case.path.stem:<20} {counter:<26} {ours:>8} {theirs:>8} {ratio:8.3f}")
+            print(f"{case.path.stem:<20} {counter:<26} {ours:>8} {theirs:>8} {ratio}")
     target = Path(sys.argv[1]).resolve()
     machine = {"gpu": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(), **record.host()}
     record.write(target.parent, target.stem, machine, {"rows": rows})

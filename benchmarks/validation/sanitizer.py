@@ -5,9 +5,11 @@ python benchmarks/validation/sanitizer.py OUT.json
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,8 @@ from tests.emulator.loader import Case, load_corpus  # noqa: E402
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 LIMIT_S = 60
 AT_ONCE = 12
+FOUND = 9  # exit status where a tool found something and the program under it ended well
+KERNEL_FAULTS = ("illegaladdress", "misalignedaddress", "launchfail", "illegalinstruction", "invalidaddressspace")
 
 
 def errors_in(report: str) -> int:
@@ -39,21 +43,51 @@ def lines_in(report: str, file: str) -> list[int]:
     )
 
 
-def run_tool(tool: str, case: Case) -> dict[str, Any]:
-    """One tool on one kernel, in a process of its own."""
+def launch(tool: str, case: Case) -> tuple[int, str] | None:
+    """Exit status and report of one tool on one kernel, in processes of its own; None where they do not end in time."""
     command = [
-        "compute-sanitizer", "--tool", tool, "--error-exitcode", "9", sys.executable,
-        str(Path(__file__).with_name("run_case.py")), case.name,
+        "compute-sanitizer", "--tool", tool, *(shared_too() if tool == "initcheck" else ()), "--error-exitcode", str(FOUND),
+        sys.executable, str(Path(__file__).with_name("run_case.py")), case.name,
     ]  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=REPOSITORY)
-    except subprocess.TimeoutExpired:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, **pipes, cwd=REPOSITORY, start_new_session=True) as process:
+        try:
+            report = "".join(process.communicate(timeout=LIMIT_S))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # else the program under the tool goes on, and its kernel on the GPU
+            return None
+    return process.returncode, report
+
+
+@functools.cache
+def shared_too() -> tuple[str, ...]:
+    """What makes initcheck look at shared memory beside global memory, where this version can (from 2025.4 on)."""
+    said = subprocess.run(["compute-sanitizer", "--help"], capture_output=True, text=True, check=False).stdout
+    return ("--initcheck-address-space", "all") if "initcheck-address-space" in said else ()
+
+
+def verdict(ended: tuple[int, str] | None, file: str) -> dict[str, Any]:
+    """What one run says of the kernel in a file.
+
+    Args:
+        ended: what `launch` gives.
+        file: the name of the kernel's file.
+
+    Returns:
+        With `outcome`: `found`; `clean`; `timed out`; `crashed`, the kernel as it would without the tool; or `failed`: the
+        tool or the program under it, so that nothing is known of the kernel.
+    """
+    if ended is None:
         return {"outcome": "timed out"}
-    report = done.stdout + done.stderr
+    status, report = ended
     count = errors_in(report)
-    if count == 0 and done.returncode not in (0, 9):
+    calls = len(re.findall(r"=========\s+Program hit ", report))  # failed calls of the host, which memcheck counts too
+    lost = "SUMMARY: " not in report or "Internal Sanitizer Error" in report
+    if count <= calls and (lost or status not in (0, FOUND)):
         said = re.findall(r"(?:CUDADriverError|CompileException|Error): ([^\n]*)", report)
-        return {"outcome": "crashed", "said": said[-1][:160] if said else report[-160:]}  # as it would without the tool
+        flat = report.replace("_", "").lower()  # CUDA_ERROR_ILLEGAL_ADDRESS and cudaErrorIllegalAddress
+        crashed = any(f"cudaerror{fault}" in flat for fault in KERNEL_FAULTS)
+        return {"outcome": "crashed" if crashed else "failed", "said": said[-1][:160] if said else report[-160:]}
     first = next(
         (
             line
@@ -63,15 +97,23 @@ def run_tool(tool: str, case: Case) -> dict[str, Any]:
         "",
     )
     return {
-        "outcome": "found" if count else "clean",
+        "outcome": "found" if count > calls else "clean",
         "errors": count,
-        "lines": lines_in(report, case.path.name),
+        "lines": lines_in(report, file),
         "first": first[:160],
     }
 
 
 def main() -> int:
-    """Run all tools on all kernels; 4 when there is nothing to run them with."""
+    """Run all tools on all kernels.
+
+    Returns:
+        The exit status: 1 where a run says nothing of its kernel (then nothing is recorded), 2 for wrong usage, 4 where there
+        is nothing to run them with.
+    """
+    if len(sys.argv) != 2:
+        print("usage: python benchmarks/validation/sanitizer.py OUT.json", file=sys.stderr)
+        return 2
     if shutil.which("compute-sanitizer") is None:
         print("NOT RUN: compute-sanitizer is not on the PATH", file=sys.stderr)
         return 4
@@ -80,7 +122,13 @@ def main() -> int:
     cases = [c for c in load_corpus() if c.path.parent.name != "costs"]
     jobs = [(tool, case) for case in cases for tool in TOOLS]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        said = list(pool.map(lambda job: run_tool(*job), jobs))
+        said = list(pool.map(lambda job: verdict(launch(*job), job[1].path.name), jobs))
+    failed = [
+        f"{tool}, {c.name}: {r['said']}" for (tool, c), r in zip(jobs, said, strict=True) if r["outcome"] == "failed"
+    ]
+    if failed:
+        print("not recorded, these runs failed:", *failed, sep="\n", file=sys.stderr)
+        return 1
     out: dict[str, Any] = {}
     for (tool, case), result in zip(jobs, said, strict=True):
         entry = out.setdefault(case.name, {"fault": case.fault, "tools": {}})
