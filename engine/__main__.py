@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from engine import terminal
 
 app = typer.Typer(
     add_completion=False,
@@ -67,19 +68,8 @@ def _with_progress(work):  # type: ignore[no-untyped-def]
 
 
 def main() -> None:
-    """Run, and end an interruption with one line."""
-    try:
-        sys.exit(app(prog_name="python -m engine", standalone_mode=False))  # what typer.Exit carried, or None
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        if hasattr(error, "format_message"):  # a usage error of Click's
-            print(
-                f"error: {error.format_message()}\ntry: {Path(sys.executable).name} -m engine --help", file=sys.stderr
-            )
-            sys.exit(2)
-        raise
+    """Run."""
+    terminal.run(app, "python -m engine")
 
 
 if __name__ == "__main__":

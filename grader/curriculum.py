@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-import yaml
+from grader import edition, located
 
+DAYS = 60
 REPOSITORY = Path(__file__).resolve().parents[1]
 CURRICULUM = REPOSITORY / "curriculum.yaml"
 
@@ -30,7 +33,8 @@ class Day:
         files: what the learner completes.
         functions: the lesson's functions and kernels, as hints for the eye.
         piece: the engine piece it provides, or "".
-        written: whether the lesson exists.
+        written: whether the lesson exists here.
+        published: False where it may exist, but this is a student edition that ends before it.
     """
 
     number: int
@@ -43,6 +47,7 @@ class Day:
     functions: tuple[str, ...]
     piece: str
     written: bool
+    published: bool = True
 
     @property
     def name(self) -> str:
@@ -64,10 +69,22 @@ class Day:
         """The reference solution's folder."""
         return REPOSITORY / "solutions" / self.folder_name
 
+    @property
+    def has_solution(self) -> bool:
+        """Whether the reference is here: a student edition leaves it out."""
+        return bool(self.files) and all((self.solution / name).is_file() for name in self.files)
+
+    @property
+    def absence(self) -> str:
+        """Why there is no lesson, in words; "" where there is one."""
+        return "" if self.written else "not written yet" if self.published else "not published yet"
+
 
 _FIELDS: dict[str, type] = {
     "day": int, "slug": str, "title": str, "minutes": int, "needs": list, "files": list, "functions": list, "piece": str,
 }  # fmt: skip
+_LISTED: dict[str, type] = {"needs": int, "files": str, "functions": str}
+_FILES = ("lesson.py", "kernel.cu")
 
 
 @functools.cache
@@ -75,42 +92,70 @@ def days() -> tuple[Day, ...]:
     """All sixty, in order.
 
     Raises:
-        CurriculumError: names the entry and the key that is missing, unknown or of the wrong type.
+        CurriculumError: names the line and the key that is missing, unknown, of the wrong type or has an impossible value.
     """
     try:
-        parts = yaml.load(CURRICULUM.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["parts"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise CurriculumError(f"{CURRICULUM.name}: {error}") from error
-    out: list[Day] = []
-    for part in parts:
+        return tuple(_read())
+    except (located.LocatedError, edition.EditionError) as error:
+        raise CurriculumError(str(error)) from error
+
+
+def _read() -> Iterator[Day]:
+    file = CURRICULUM.name
+    content = located.load(CURRICULUM)
+    last = edition.last_day(REPOSITORY)
+    located.check(content, f"{file}: the file", {"parts": list}, ("parts",))
+    number = 0
+    slugs: dict[str, int] = {}
+    for part in content["parts"]:
+        located.check(part, f"{file}: a part", {"title": str, "days": list}, ("title", "days"))
         for entry in part["days"]:
-            where = f"{CURRICULUM.name}: day {entry.get('day', f'after {len(out)}')}"
-            for key in entry:
-                if key not in _FIELDS:
-                    raise CurriculumError(f"{where}: unknown key {key!r}; known: {', '.join(_FIELDS)}")
-            for key in ("day", "slug", "title"):
-                if key not in entry:
-                    raise CurriculumError(f"{where}: key {key!r} is missing")
-            for key, value in entry.items():
-                if not isinstance(value, _FIELDS[key]):
-                    raise CurriculumError(f"{where}: {key!r} is {value!r}: expected {_FIELDS[key].__name__}")
-            if entry["day"] != len(out) + 1:
-                raise CurriculumError(f"{where}: expected day {len(out) + 1} here")
-            out.append(
-                Day(
-                    number=entry["day"],
-                    slug=entry["slug"],
-                    title=entry["title"],
-                    part=part["title"],
-                    minutes=entry.get("minutes", 60),
-                    needs=tuple(entry.get("needs", ())),
-                    files=tuple(entry.get("files", ())),
-                    functions=tuple(entry.get("functions", ())),
-                    piece=entry.get("piece", ""),
-                    written=bool(entry.get("files")),
-                )
+            number += 1
+            label = entry.get("day", number) if isinstance(entry, dict) else number
+            located.check(entry, f"{file}: day {label}", _FIELDS, ("day", "slug", "title"))
+            _check_values(entry, number, slugs, file)
+            yield Day(
+                number=number,
+                slug=entry["slug"],
+                title=entry["title"],
+                part=part["title"],
+                minutes=entry.get("minutes", 60),
+                needs=tuple(entry.get("needs", ())),
+                files=tuple(entry.get("files", ())),
+                functions=tuple(entry.get("functions", ())),
+                piece=entry.get("piece", ""),
+                written=bool(entry.get("files")) and number <= last,
+                published=number <= last,
             )
-    return tuple(out)
+    if number != DAYS:
+        raise located.LocatedError(f"{file}: {number} days: expected {DAYS}")
+
+
+def _check_values(entry: located.Mapping, number: int, slugs: dict[str, int], file: str) -> None:
+    """What types alone do not say."""
+
+    def refuse(key: str, problem: str) -> NoReturn:
+        raise located.LocatedError(f"{file}:{entry.lines[key]}: day {entry['day']}: {problem}")
+
+    if entry["day"] != number:
+        refuse("day", f"expected day {number} here")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", entry["slug"]):
+        refuse("slug", f"'slug' is {entry['slug']!r}: expected small letters, digits and _")
+    if entry["slug"] in slugs:
+        refuse("slug", f"'slug' {entry['slug']!r} is day {slugs[entry['slug']]}'s already")
+    slugs[entry["slug"]] = number
+    for key, kind in _LISTED.items():
+        for value in entry.get(key, ()):
+            if not isinstance(value, kind) or isinstance(value, bool):
+                refuse(key, f"{key!r} has {value!r}: expected a list of {kind.__name__}")
+    for need in entry.get("needs", ()):
+        if not 1 <= need < number:
+            refuse("needs", f"'needs' has {need}: expected days before day {number}")
+    for name in entry.get("files", ()):
+        if name not in _FILES:
+            refuse("files", f"'files' has {name!r}: expected {' or '.join(_FILES)}")
+    if not 1 <= entry.get("minutes", 60) <= 240:
+        refuse("minutes", f"'minutes' is {entry['minutes']}: expected 1 to 240")
 
 
 def find(name: str) -> Day:
@@ -132,3 +177,22 @@ def find(name: str) -> Day:
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else f": days go from 1 to {len(all_days)}"
     raise CurriculumError(f"there is no day {name!r}{hint}")
+
+
+def select(names: Sequence[str]) -> list[Day]:
+    """The days that are meant, in order, each once: names as `find` takes them, and ranges such as `8-17`.
+
+    Raises:
+        CurriculumError: a name that is none, or a range that is empty.
+    """
+    chosen: set[int] = set()
+    for name in names:
+        match = re.fullmatch(r"(.+?)(?:-|\.\.)((?:day)?_?\d+\w*)", name.strip())
+        if match is None:
+            chosen.add(find(name).number)
+            continue
+        first, last = find(match[1]).number, find(match[2]).number
+        if first > last:
+            raise CurriculumError(f"{name}: expected the earlier day first, as in {last}-{first}")
+        chosen.update(range(first, last + 1))
+    return [days()[n - 1] for n in sorted(chosen)]

@@ -5,9 +5,9 @@ They catch what Python code does. Native code could go past them; `grader/sandbo
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -59,10 +59,7 @@ def install(folder: Path, protected: Sequence[str]) -> None:
     is_solution = _below(os.path.realpath(folder), solutions)
     hidden = set() if is_solution else _with_compiled(protected)
     may_write = tuple(os.path.realpath(p) for p in (scratch(), *_caches(), "/dev/null", "/dev/shm"))
-    trusted = tuple(
-        os.path.realpath(p)
-        for p in (REPOSITORY / "emulator", sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-    )
+    trusted = _compilers()
 
     def audit(event: str, args: tuple[Any, ...]) -> None:
         if event in _READS:
@@ -96,28 +93,29 @@ def _caches() -> list[str | Path]:
     return [cache.folder(), os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy"]
 
 
+def _compilers() -> tuple[str, ...]:
+    """The packages that start compilers and keep what these make."""
+    packages = [REPOSITORY / "emulator"]
+    found = importlib.util.find_spec("cupy")
+    if found is not None and found.origin is not None:
+        packages.append(Path(found.origin).parent)
+    return tuple(os.path.realpath(p) for p in packages)
+
+
 def _with_compiled(files: Sequence[str]) -> set[str]:
     """The files, and what Python keeps of them compiled."""
-    from importlib.util import cache_from_source
-
     out = set(files)
     for file in files:
         if file.endswith(".py"):
-            out.add(os.path.realpath(cache_from_source(file)))
+            out.add(os.path.realpath(importlib.util.cache_from_source(file)))
     return out
 
 
 def _from_lesson(trusted: tuple[str, ...]) -> bool:
-    """Whether the nearest code outside the standard library is neither the emulator's nor an installed package's."""
-    library = os.path.realpath(sysconfig.get_path("stdlib"))
+    """Whether it was not the emulator or CuPy, compiling a kernel, that asked for it."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith("<frozen"):
-            place = os.path.realpath(file)
-            if _below(place, *trusted):
-                return False
-            if not _below(place, library):
-                return place != __file__
+        if _below(os.path.realpath(frame.f_code.co_filename), *trusted):
+            return False
         frame = frame.f_back
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from grader.curriculum import CurriculumError, Day
 
@@ -16,5 +17,15 @@ def hints(day: Day) -> list[tuple[str, str]]:
     spec = day.lesson / "README.md"
     if not spec.is_file():
         raise CurriculumError(f"{day.name} is not written yet")
-    found = re.findall(r"<details>\s*<summary>(Hint.*?)</summary>(.*?)</details>", spec.read_text(), re.DOTALL)
-    return [(title.strip(), text.strip()) for title, text in found]
+    text = spec.read_text(encoding="utf-8")
+    found = re.findall(r"<details>\s*<summary>(Hint.*?)</summary>(.*?)</details>", text, re.DOTALL)
+    return [(title.strip(), body.strip()) for title, body in found]
+
+
+def show(console: Any, hint: tuple[str, str]) -> None:
+    """Print one."""
+    from rich.markdown import Markdown
+
+    title, text = hint
+    console.print(f"[bold]{title}[/bold]")
+    console.print(Markdown(text))

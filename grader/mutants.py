@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import yaml
-
+from grader import located
 from grader.curriculum import Day
 from grader.verdict import Verdict
 
@@ -41,50 +41,70 @@ class Mutant:
 
 
 def mutants(day: Day) -> list[Mutant]:
-    """The mutants of a day.
+    """The mutants of a day; none where a student edition leaves its solution out.
 
     Raises:
         MutantError: a key is missing or wrong.
     """
     path = day.solution / "mutants.yaml"
-    out = []
-    for entry in yaml.safe_load(path.read_text()):
-        where = f"{path.parent.name}/{path.name}: {entry.get('name', 'a mutant without a name')}"
-        try:
-            mutant = Mutant(
-                name=entry["name"],
-                kind=entry["kind"],
-                edits=tuple((e["file"], e["find"], e["replace"]) for e in entry["edits"]),
-                verdicts=tuple(Verdict(v) for v in [entry["verdict"], *entry.get("also", [])]),
-                diagnosis=entry["diagnosis"],
-                hint=int(entry["hint"]),
-                needs=entry.get("needs", ""),
-            )
-        except KeyError as error:
-            raise MutantError(f"{where}: key {error} is missing") from error
-        except ValueError as error:
-            raise MutantError(f"{where}: {error}") from error
-        if mutant.kind not in KINDS:
-            raise MutantError(f"{where}: kind is {mutant.kind!r}: expected one of {', '.join(KINDS)}")
-        out.append(mutant)
-    return out
+    if not day.has_solution:
+        return []
+    try:
+        return [_mutant(entry, f"{path.parent.name}/{path.name}") for entry in located.load(path)]
+    except located.LocatedError as error:
+        raise MutantError(str(error)) from error
 
 
-def apply(day: Day, mutant: Mutant, folder: Path) -> None:
-    """Write the solution with the mutant's edits into a folder.
+_FIELDS: dict[str, type] = {
+    "name": str, "kind": str, "edits": list, "verdict": str, "also": list, "diagnosis": str, "hint": int, "needs": str,
+}  # fmt: skip
+_EDIT: dict[str, type] = {"file": str, "find": str, "replace": str}
+
+
+def _mutant(entry: Any, file: str) -> Mutant:
+    name = entry.get("name", "a mutant without a name") if isinstance(entry, dict) else "a mutant"
+    located.check(
+        entry, f"{file}: {name}", _FIELDS, ("name", "kind", "edits", "verdict", "diagnosis", "hint")
+    )  # fmt: skip
+    for edit in entry["edits"]:
+        located.check(edit, f"{file}: {name}", _EDIT, tuple(_EDIT))
+
+    def refuse(key: str, problem: str) -> NoReturn:
+        raise MutantError(f"{file}:{entry.lines[key]}: {name}: {problem}")
+
+    if entry["kind"] not in KINDS:
+        refuse("kind", f"kind is {entry['kind']!r}: expected one of {', '.join(KINDS)}")
+    if not 1 <= entry["hint"] <= 3:
+        refuse("hint", f"hint is {entry['hint']}: expected 1, 2 or 3")
+    for key, values in (("verdict", [entry["verdict"]]), ("also", entry.get("also", []))):
+        for value in values:
+            if value not in Verdict.__members__:
+                refuse(key, f"{key} is {value!r}: expected one of {', '.join(Verdict.__members__)}")
+    return Mutant(
+        name=entry["name"],
+        kind=entry["kind"],
+        edits=tuple((e["file"], e["find"], e["replace"]) for e in entry["edits"]),
+        verdicts=tuple(Verdict(v) for v in [entry["verdict"], *entry.get("also", [])]),
+        diagnosis=entry["diagnosis"],
+        hint=entry["hint"],
+        needs=entry.get("needs", ""),
+    )
+
+
+def texts(day: Day, mutant: Mutant) -> dict[str, str]:
+    """The solution's files with the mutant's edits.
 
     Raises:
         MutantError: what an edit looks for does not stand exactly once in its file.
     """
-    texts = {name: (day.solution / name).read_text() for name in day.files}
+    out = {name: (day.solution / name).read_text(encoding="utf-8") for name in day.files}
     for file, find, replace in mutant.edits:
-        if texts[file].count(find) != 1:
+        if out.get(file, "").count(find) != 1:
             raise MutantError(
-                f"{mutant.name}: {find!r} stands {texts[file].count(find)} times in {file}, expected once"
+                f"{mutant.name}: {find!r} stands {out.get(file, '').count(find)} times in {file}, expected once"
             )
-        texts[file] = texts[file].replace(find, replace)
-    for name, text in texts.items():
-        (folder / name).write_text(text)
+        out[file] = out[file].replace(find, replace)
+    return out
 
 
 class Workshop:
@@ -101,8 +121,13 @@ class Workshop:
 
     def folder(self, day: Day, mutant: Mutant) -> Path:
         """The folder of a mutant, made at the first call."""
-        folder = self._root / f"{day.name}-{mutant.name}"
+        return self.folder_of(f"{day.name}-{mutant.name}", texts(day, mutant))
+
+    def folder_of(self, name: str, files: Mapping[str, str]) -> Path:
+        """A folder with these files, made at the first call for that name."""
+        folder = self._root / name
         if not folder.exists():
             folder.mkdir()
-            apply(day, mutant, folder)
+            for file, text in files.items():
+                (folder / file).write_text(text, encoding="utf-8")
         return folder

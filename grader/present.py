@@ -16,6 +16,20 @@ from grader.verdict import Check, Report, Verdict
 MARKS = {Verdict.PASSED: ("✓", "green"), Verdict.NOT_RUN: ("–", "dim")}
 
 
+def report(console: Console, day: Day, graded: Report, target: str, is_learners: bool, *, brief: bool = False) -> None:
+    """A whole grading: one screen, or for one of many days that passed, one line."""
+    if brief and graded.verdict is Verdict.PASSED:
+        not_run = sum(c.verdict is Verdict.NOT_RUN for c in graded.checks)
+        more = f"   {not_run} NOT RUN" if not_run else ""
+        head = f"day {day.number} · {day.slug}"
+        line = Text.assemble(("✓ ", "green"), f"{head:<32} {graded.verdict.words}   in {graded.seconds:.1f} s{more}")
+        console.print(line, soft_wrap=True)
+        return
+    console.print(header(day, graded.device, graded.seed))
+    checks(console, graded)
+    verdict(console, day, graded, target, is_learners)
+
+
 def header(day: Day, device: str, seed: int) -> Table:
     """The first line: which day, where, with which numbers."""
     table = Table.grid(expand=True, padding=(0, 1))
@@ -89,14 +103,15 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
             console.print(_bar())
             following = next((d for d in days() if d.number > day.number), None)
             if following:
-                state = "" if following.written else " (not written yet)"
+                state = f" ({following.absence})" if following.absence else ""
                 console.print(Text(f"  next   day {following.number} · {following.slug}{state}", style="dim"))
     elif ended is Verdict.NOT_SOLVED:
         spec = (day.lesson / "README.md").relative_to(REPOSITORY)
         console.print(last)
         console.print(f"  next   open {spec}", soft_wrap=True)
         console.print(
-            f"         fill in {' and '.join(day.files)}; python -m grader {day.name} grades again", soft_wrap=True
+            f"         fill in {' and '.join(day.files)}; python -m grader watch {day.name} grades on save",
+            soft_wrap=True,
         )
     else:
         console.print(last)
@@ -104,7 +119,7 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
 
 
 def _bar() -> Text:
-    passed = len(progress.read())
+    passed = len(progress.fresh())
     cells = passed * 20 / 60
     full = int(cells)
     return Text.assemble("  ", ("█" * full + ("▌" if cells > full else ""), "green"), f" {passed} of 60 days")
@@ -118,18 +133,21 @@ def day_map(console: Console) -> None:
         console.print(Text(part, style="bold"))
         for day in members:
             console.print(_map_row(day, passed))
-    written = sum(d.written for d in days())
+    written, published = sum(d.written for d in days()), sum(d.published for d in days())
     console.print(_bar())
+    if next_day is None and written:
+        console.print("  next   every lesson that is written has passed; python -m grader all grades them again")
     if next_day is not None:
         spec = (next_day.lesson / "README.md").relative_to(REPOSITORY)
         console.print(f"  next   day {next_day.number} · {next_day.slug}: open {spec}")
-    console.print(Text(f"  {written} of 60 lessons are written so far", style="dim"))
+    state = "are written so far" if published == len(days()) else "are in this edition"
+    console.print(Text(f"  {written} of {len(days())} lessons {state}", style="dim"))
 
 
 def _map_row(day: Day, passed: dict[str, progress.Pass]) -> Text:
     head = f"  {day.number:>2} {day.slug:<22} "
     if not day.written:
-        return Text(f"  {head}not written yet", style="dim")
+        return Text(f"  {head}{day.absence}", style="dim")
     if day.name not in passed:
         return Text(f"  {head}to do")
     if progress.is_stale(day, passed[day.name]):

@@ -6,11 +6,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _started: set[int] = set()  # workers of this process that still run
+lock = threading.Lock()  # held while a worker is started, and while orphans are looked for
 
 
 def adopt_orphans() -> None:
@@ -90,7 +92,8 @@ def end(pid: int, wait: float = 2.0) -> set[int]:
 
 def end_orphans() -> set[int]:
     """Kill what dead workers left behind; returns what was found."""
-    found = _orphans()
+    with lock:
+        found = _orphans()
     for process in found:
         below = descendants(process)
         for one in (process, *below):

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from grader.curriculum import REPOSITORY, Day
+from grader.curriculum import REPOSITORY, Day, days
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read() -> dict[str, Pass]:
     try:
         entries = json.loads(file.read_text())
         return {name: Pass(**entry) for name, entry in entries.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} cannot be read: {error}. Move it away to start afresh.") from error
@@ -70,3 +70,9 @@ def is_stale(day: Day, passed: Pass) -> bool:
         return source_hash(day, day.lesson) != passed.source_hash
     except OSError:
         return True
+
+
+def fresh() -> list[str]:
+    """Names of the days that passed and were not edited since."""
+    passed = read()
+    return [day.name for day in days() if day.name in passed and not is_stale(day, passed[day.name])]

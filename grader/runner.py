@@ -74,17 +74,18 @@ class Worker:
         if sandboxed:
             command = sandbox.prefix([self.scratch, *([cache] if cache else [])]) + command
         processes.adopt_orphans()
-        self.process = subprocess.Popen(
-            command,
-            pass_fds=(requests_out, answers_in),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=self.scratch,
-            env=environment,
-            start_new_session=True,
-        )
-        processes.started(self.process.pid)
+        with processes.lock:
+            self.process = subprocess.Popen(
+                command,
+                pass_fds=(requests_out, answers_in),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                cwd=self.scratch,
+                env=environment,
+                start_new_session=True,
+            )
+            processes.started(self.process.pid)
         os.close(requests_out)
         os.close(answers_in)
         self._started = False

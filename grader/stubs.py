@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from grader.curriculum import Day, days
+from grader import edition
+from grader.curriculum import REPOSITORY, Day, days
 
-SUFFIXES = (".py", ".cu")
+GIVEN = "stubs"  # folder of a student edition: the stubs as they were published
 _MARKER = re.compile(r"^(\s*)(?:#|//) (solve: begin|solve: end|stub:)(?: (.*))?$")
 
 
@@ -49,17 +50,36 @@ def stub_of(text: str, name: str) -> str:
     return "\n".join(out) + "\n"
 
 
+def unmarked(text: str) -> str:
+    """A solution's text without its markers, as a learner should see it."""
+    return "".join(line for line in text.splitlines(keepends=True) if _MARKER.match(line.rstrip("\n")) is None)
+
+
 def stub_files(day: Day) -> dict[str, str]:
-    """The stubs of a day, by file name."""
-    return {
-        name: stub_of((day.solution / name).read_text(), f"solutions/{day.folder_name}/{name}")
-        for name in day.files
-        if Path(name).suffix in SUFFIXES
-    }
+    """The stubs of a day, by file name: from its solution, or where a student edition leaves that out, as published."""
+    out = {}
+    for name in day.files:
+        given = REPOSITORY / GIVEN / day.folder_name / name
+        if day.has_solution:
+            text = (day.solution / name).read_text(encoding="utf-8")
+            out[name] = stub_of(text, f"solutions/{day.folder_name}/{name}")
+        elif given.is_file():
+            out[name] = given.read_text(encoding="utf-8")
+    return out
+
+
+def _only_where_lessons_are_written() -> None:
+    if edition.read(REPOSITORY) is not None:
+        raise StubError("this is a student edition: what is in days/ is yours, and `reset DAY` brings a stub back")
 
 
 def stale() -> list[Path]:
-    """Stubs in `days/` that differ from what their solutions give."""
+    """Stubs in `days/` that differ from what their solutions give.
+
+    Raises:
+        StubError: a marker without its pair, or this is a student edition.
+    """
+    _only_where_lessons_are_written()
     out = []
     for day in days():
         for name, text in stub_files(day).items() if day.written else ():

@@ -1,0 +1,40 @@
+"""How a command line of ours ends: statuses and last words, the same for all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+INTERRUPTED = 130
+USAGE = 2
+PIPE_CLOSED = 141  # as a shell reports SIGPIPE
+
+
+def run(app: Any, name: str) -> NoReturn:
+    """Run a Typer application and leave.
+
+    Ctrl-C ends with one word and status 130, wrong usage with one line and status 2; a reader that goes away (`… | head`) ends
+    it quietly.
+
+    Args:
+        name: of the program, as help and errors show it.
+    """
+    try:
+        status = app(prog_name=name, standalone_mode=False)  # what typer.Exit carried, or None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush into
+        sys.exit(PIPE_CLOSED)
+    except (KeyboardInterrupt, EOFError):
+        status = INTERRUPTED
+    except Exception as error:
+        if type(error).__name__ == "Abort":  # Click's word for Ctrl-C
+            status = INTERRUPTED
+        elif hasattr(error, "format_message"):  # a usage error of Click's
+            print(f"{error.format_message()}\ntry: {name} --help", file=sys.stderr)
+            status = USAGE
+        else:
+            raise
+    if status == INTERRUPTED:
+        print("interrupted", file=sys.stderr)
+    sys.exit(status)
