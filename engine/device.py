@@ -95,6 +95,19 @@ def __getattr__(attribute: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
 
 
+def source_beside(module: str, name: str) -> Path:
+    """The CUDA source that goes with a Python file: `kernel.cu` beside it, as in a lesson's folder, else `kernels/name`.
+
+    An operation of the engine is also the solution of a lesson: the same file, in two places.
+
+    Args:
+        module: the Python file, `__file__`.
+        name: of the engine's source.
+    """
+    beside = Path(module).with_name("kernel.cu")
+    return beside if beside.is_file() else KERNELS / name
+
+
 def load_module(path: str | Path, defines: Mapping[str, int | str] | None = None, *, cooperative: bool = False) -> Any:
     """Compile a `.cu` file for the device in use; the same arguments give the same module again.
 

@@ -1,6 +1,5 @@
 """Day 7: RMSNorm, one block for each row."""
 
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -16,7 +15,7 @@ ELEMENTS = {np.dtype(np.float32): "float", np.dtype(ml_dtypes.bfloat16): "__nv_b
 
 def rmsnorm_kernel(dtype: np.dtype) -> Any:
     """The kernel in kernel.cu, compiled for rows of that dtype."""
-    source = Path(__file__).with_name("kernel.cu")
+    source = device.source_beside(__file__, "rmsnorm.cu")
     return device.load_module(source, {"ELEMENT": ELEMENTS[dtype], "THREADS": THREADS}).get_function("rmsnorm")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
 from typing import Any
 
@@ -47,10 +48,10 @@ class DayFirst(TyperGroup):
 def _completion_item() -> Any:
     """Click's class for it, from wherever this Typer has its Click."""
     try:
-        from typer._click.shell_completion import CompletionItem
+        module = importlib.import_module("typer._click.shell_completion")
     except ImportError:
-        from click.shell_completion import CompletionItem
-    return CompletionItem
+        module = importlib.import_module("click.shell_completion")
+    return module.CompletionItem
 
 
 app = typer.Typer(
