@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from grader.curriculum import Day
-from grader.runner import Worker
+from grader import edition
+from grader.curriculum import REPOSITORY, Day
+from grader.models import ModelMissing
+from grader.runner import Worker, copies
 from grader.spec import BadInput, Case, DayChecks, Speed, Task, arguments
 from grader.verdict import Check, Report, Verdict
 
 SCHEDULES = 4
 FINE = (Verdict.PASSED, Verdict.NOT_RUN)
+NO_REFERENCE = "this edition leaves out the solution to compare with"
 
 
 class Bench:
@@ -80,8 +84,22 @@ class Bench:
         return worker.load(self.folder, self.protected)
 
     def arguments(self, what: Case | BadInput | Speed) -> Sequence[Any]:
-        """The arguments of a case, from this grading's seed."""
-        return arguments(what, self.seed)
+        """The arguments of a case, from this grading's seed.
+
+        Raises:
+            ModelMissing: they need a model that was not pulled, or a part of the engine that a student edition leaves out.
+        """
+        with _left_out_is_missing():
+            return arguments(what, self.seed)
+
+    def expected(self, task: Task, args: Sequence[Any]) -> Any:
+        """The oracle's answer, from copies of the arguments.
+
+        Raises:
+            ModelMissing: as in `arguments`.
+        """
+        with _left_out_is_missing():
+            return task.oracle(*copies(args))
 
     def cases(self) -> list[tuple[Task, Case]]:
         """All cases, task by task."""
@@ -97,3 +115,14 @@ class Bench:
     def failed(self) -> bool:
         """Whether any check failed so far."""
         return any(check.verdict not in FINE for check in self.report.checks)
+
+
+@contextlib.contextmanager
+def _left_out_is_missing() -> Iterator[None]:
+    """What a student edition leaves out of the engine says so by a NotImplementedError; elsewhere that is a mistake of ours."""
+    try:
+        yield
+    except NotImplementedError as error:
+        if edition.read(REPOSITORY) is None:
+            raise
+        raise ModelMissing(f"it needs a part of the engine that this edition leaves out ({error})") from error

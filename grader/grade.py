@@ -44,6 +44,8 @@ def grade(
     Raises:
         GraderError: a file of the lesson is missing or cannot be read.
     """
+    if folder == day.solution and not day.has_solution:
+        raise GraderError(f"{day.name}: this edition of the course has no solution of it")
     for name in day.files:
         try:
             (folder / name).read_bytes()

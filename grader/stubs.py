@@ -55,6 +55,19 @@ def unmarked(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if _MARKER.match(line.rstrip("\n")) is None)
 
 
+def lesson_lines(text: str) -> list[tuple[int, str]]:
+    """What a learner writes: the numbers and texts of the lines between a solution's markers."""
+    out: list[tuple[int, str]] = []
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        marker = _MARKER.match(line)
+        if marker is not None:
+            inside = marker[2] != "solve: end"
+        elif inside:
+            out.append((number, line))
+    return out
+
+
 def stub_files(day: Day) -> dict[str, str]:
     """The stubs of a day, by file name: from its solution, or where a student edition leaves that out, as published."""
     out = {}

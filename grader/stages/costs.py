@@ -6,7 +6,7 @@ from typing import Any
 
 from grader import recognise
 from grader.answers import failure
-from grader.bench import Bench
+from grader.bench import NO_REFERENCE, Bench
 from grader.models import ModelMissing
 from grader.runner import Worker
 from grader.spec import Case, Task
@@ -14,18 +14,23 @@ from grader.verdict import Check, Verdict
 
 
 def run(bench: Bench) -> None:
-    """Each case that counts, as a check of its own."""
+    """Each case that counts, as a check of its own, up to the first that is not as it should be."""
     cases = [(task, case) for task, case in bench.cases() if case.count_costs]
     if not cases:
         return
-    mine, reference = counting_worker(bench, own=True), counting_worker(bench, own=False)
-    for worker, folder in ((mine, bench.folder), (reference, bench.day.solution)):
+    mine = counting_worker(bench, own=True)
+    workers = [(mine, bench.folder)]
+    if bench.day.has_solution:
+        workers.append((counting_worker(bench, own=False), bench.day.solution))
+    for worker, folder in workers:
         loaded = worker.load(folder, bench.protected if worker is mine else ())
         if loaded["outcome"] != "ok":
             bench.add(failure("costs", loaded))
             return
     for task, case in cases:
-        _compare(bench, task, case, mine, reference, several=len(cases) > 1)
+        _compare(bench, task, case, [worker for worker, _ in workers], several=len(cases) > 1)
+        if bench.failed:
+            return
 
 
 def counting_worker(bench: Bench, own: bool) -> Worker:
@@ -34,7 +39,8 @@ def counting_worker(bench: Bench, own: bool) -> Worker:
     return bench.new_worker("cpu", own=own, check=True, costs=True, outputs=outputs, schedules=1)
 
 
-def _compare(bench: Bench, task: Task, case: Case, mine: Worker, reference: Worker, several: bool) -> None:
+def _compare(bench: Bench, task: Task, case: Case, workers: list[Worker], several: bool) -> None:
+    """One case: the lesson's counts beside the reference's, where there is one."""
     main = next(iter(task.cost_limits))
     name = {"global bytes": "memory traffic", "host bytes": "host memory"}.get(main, main)
     name = f"{name}, {task.function}" if several else name
@@ -44,13 +50,18 @@ def _compare(bench: Bench, task: Task, case: Case, mine: Worker, reference: Work
         bench.add(Check(name, Verdict.NOT_RUN, str(missing)))
         return
     counts = []
-    for worker in (mine, reference):
+    for worker in workers:
         answer = worker.call(task.function, args, task.in_place)
         if answer["outcome"] != "ok":
             bench.add(failure(name, answer))
             return
         counts.append(answer["costs"])
-    ours, theirs = counts
+    ours = counts[0]
+    amount = f"{ours[main]:,} {'bytes' if main.endswith('bytes') else main}"
+    if len(counts) == 1:
+        bench.add(Check(name, Verdict.NOT_RUN, f"{amount}; {NO_REFERENCE}", figures={"mine": ours}))
+        return
+    theirs = counts[1]
     over = [
         (what, f"{ours[what]:,} where the reference needs {theirs[what]:,}; at most {limit:g} × that")
         for what, limit in task.cost_limits.items()
@@ -61,8 +72,6 @@ def _compare(bench: Bench, task: Task, case: Case, mine: Worker, reference: Work
         rows = (*over, *recognise.costs(bench, task, args, ours))
         bench.add(Check(name, Verdict.WASTEFUL, f"right, but {over[0][0]} are too many", rows, figures))
         return
-    unit = "" if main.endswith("bytes") else f" {main}"
-    amount = f"{ours[main]:,} bytes" if main.endswith("bytes") else f"{ours[main]:,}{unit}"
     detail = f"{amount}, {ratio(ours[main], theirs[main]):.2f} × the reference"
     bench.add(Check(name, Verdict.PASSED, detail, figures=figures))
 

@@ -11,7 +11,6 @@ from grader.answers import failure, finding_rows
 from grader.bench import FINE, Bench
 from grader.compare import judge
 from grader.models import ModelMissing
-from grader.runner import copies
 from grader.spec import Case, Task
 from grader.verdict import Check, Verdict
 
@@ -36,7 +35,7 @@ def _case(bench: Bench, task: Task, case: Case) -> Check:
     try:
         args = bench.arguments(case)
         answer = bench.worker.call(task.function, args, task.in_place)
-        expected = task.oracle(*copies(args))
+        expected = bench.expected(task, args)
     except ModelMissing as missing:
         return Check(case.name, Verdict.NOT_RUN, str(missing))
     if answer["outcome"] != "ok":

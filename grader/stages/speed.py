@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from grader.answers import failure
-from grader.bench import Bench
+from grader.bench import NO_REFERENCE, Bench
+from grader.models import ModelMissing
 from grader.spec import Task
 from grader.verdict import Check, Verdict
 
@@ -21,10 +22,16 @@ def _time(bench: Bench, task: Task, name: str) -> None:
     if bench.worker.device_name != "cuda":
         bench.add(Check(name, Verdict.NOT_RUN, f"no GPU here: {speed.name} is timed on one"))
         return
-    args = bench.arguments(speed)
+    try:
+        args = bench.arguments(speed)
+    except ModelMissing as missing:
+        bench.add(Check(name, Verdict.NOT_RUN, str(missing)))
+        return
     figures = []
-    reference_worker = bench.new_worker("cuda", own=False)  # a process of its own: nothing of the lesson's is in it
-    for worker, folder in ((bench.worker, bench.folder), (reference_worker, bench.day.solution)):
+    workers = [(bench.worker, bench.folder)]
+    if bench.day.has_solution:  # in a process of its own: nothing of the lesson's is in it
+        workers.append((bench.new_worker("cuda", own=False), bench.day.solution))
+    for worker, folder in workers:
         answer = worker.load(folder, bench.protected if worker is bench.worker else ())
         if answer["outcome"] == "ok":
             answer = worker.measure(task.function, args)
@@ -32,9 +39,14 @@ def _time(bench: Bench, task: Task, name: str) -> None:
             bench.add(failure(name, answer))
             return
         figures.append({k: v for k, v in answer.items() if k != "outcome"})
-    mine, reference = figures
-    ratio = mine["median_s"] / reference["median_s"]
+    mine = figures[0]
     rate = speed.bytes_moved(args) / mine["median_s"] / 1e9
+    if len(figures) == 1:
+        detail = f"{speed.name}: {rate:,.0f} GB/s; {NO_REFERENCE}"
+        bench.add(Check(name, Verdict.NOT_RUN, detail, figures={"mine": mine, "gb_per_s": rate}))
+        return
+    reference = figures[1]
+    ratio = mine["median_s"] / reference["median_s"]
     detail = f"{speed.name}: {rate:,.0f} GB/s, {1 / ratio:.2f} × the reference"
     verdict = Verdict.PASSED if ratio <= speed.slowest else Verdict.WASTEFUL
     bench.add(Check(name, verdict, detail, figures={"mine": mine, "reference": reference, "gb_per_s": rate}))
