@@ -97,7 +97,8 @@ def validation(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str
     head = ["planted fault", "this checker: right kind, array and line", "compute-sanitizer: any of four tools"]
     note = f"Here under {ours['schedules']} schedules each; there under memcheck, racecheck, initcheck and synccheck"
     if "sanitizer" in records:
-        note += f" on {records['sanitizer']['machine']['gpu']}, {records['sanitizer']['date']}"
+        machine = records["sanitizer"]["machine"]
+        note += f" of version {machine['sanitizer']} on {machine['gpu']}, {records['sanitizer']['date']}"
     return head, rows, note + "."
 
 

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from grader.spec import DTYPES
+from grader.spec import DTYPES, Allowed
 
 SIGNIFICANT_BITS = {DTYPES["float32"]: 24, DTYPES["float16"]: 11, DTYPES["bfloat16"]: 8}
 LAMBDA = 6.0
@@ -24,7 +24,7 @@ def unit_roundoff(dtype: np.dtype) -> float:
 
 
 def sum_error(terms: int, accumulator: str = "float32") -> float:
-    """Relative error of a sum of so many positive terms, products of the inputs, in any order."""
+    """Error of a sum of so many terms, of the inputs or their products, in any order: relative to the sum of their sizes."""
     return LAMBDA * math.sqrt(terms) * unit_roundoff(DTYPES[accumulator])
 
 
@@ -37,3 +37,19 @@ def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> float:
     arithmetic = 0.5 * sum_error(x.shape[1]) + 6 * unit_roundoff(DTYPES["float32"])
     rounding = 0.0 if x.dtype == DTYPES["float32"] else unit_roundoff(x.dtype)
     return arithmetic + rounding
+
+
+def row_sum(x: np.ndarray) -> Allowed:
+    """The error of the longest way that a term takes to the result.
+
+    A term is rounded in each addition that it goes through: at most ⌈n / 256⌉ in its thread, 5 between the lanes of a warp
+    and 8 between the warps. So each carries a relative error like that of a sum of so many terms, and the result one that is
+    relative to the sum of the terms' sizes: where they have both signs, it can be many times the result.
+    """
+    additions = -(-x.shape[1] // 256) + 5 + 8
+    return Allowed(0.0, sum_error(additions) * np.abs(x.astype(np.float64)).sum(axis=1))
+
+
+def row_max(x: np.ndarray) -> Allowed:
+    """One of the elements, unchanged: nothing rounds."""
+    return Allowed(0.0)

@@ -156,19 +156,21 @@ def _short(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def same(a: Any, b: Any, tolerance: float) -> float | None:
+def same(a: Any, b: Any, allowed: Allowed) -> float | None:
     """How far apart two wrong results are, or None where they are not wrong in the same way.
 
     Args:
-        tolerance: relative, for arrays; 0 for exact answers.
+        allowed: for arrays, how far apart counts as the same, beside b.
     """
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.shape != b.shape or a.dtype != b.dtype:
             return None
         x, y = a.astype(np.float64), b.astype(np.float64)
-        if not np.allclose(x, y, rtol=tolerance, atol=1e-30, equal_nan=True):
-            return None
-        with np.errstate(invalid="ignore"):
+        absolute = allowed.absolute if np.shape(allowed.absolute) in ((), a.shape) else 0.0
+        with np.errstate(invalid="ignore", over="ignore"):
+            near = np.abs(x - y) <= allowed.relative * np.abs(y) + absolute + 1e-30
+            if not (near | (x == y) | (np.isnan(x) & np.isnan(y))).all():
+                return None
             return float(np.nanmax(np.abs(x - y), initial=0.0))
     return 0.0 if exact(a, b).right else None
 
@@ -186,7 +188,7 @@ def _explain(
     share = shares[index]
     size = (
         ""
-        if np.isnan(answer[index])
+        if not share < 1e6  # a NaN, or nothing is allowed
         else f"{share:,.0f} × the budget"
         if share > 20
         else f"{100 * share:.0f} % of the budget"

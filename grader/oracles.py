@@ -10,3 +10,14 @@ def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     exact = x.astype(np.float64)
     mean_square = (exact * exact).mean(axis=1, keepdims=True)
     return exact / np.sqrt(mean_square + float(np.float32(eps))) * weight.astype(np.float64)
+
+
+def row_sum(x: np.ndarray) -> np.ndarray:
+    """The sum of each row."""
+    with np.errstate(invalid="ignore"):  # infinities of both signs give NaN, which is right
+        return x.astype(np.float64).sum(axis=1)
+
+
+def row_max(x: np.ndarray) -> np.ndarray:
+    """The largest element of each row; NaN where the row has one (IEEE 754-2019, maximum)."""
+    return x.astype(np.float64).max(axis=1)

@@ -49,7 +49,8 @@ def numbers(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any
     if verdict not in (Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT):
         return []
     budget = task.budget(*args) if task.budget is not None else 0.0
-    tolerance = 4 * (budget.relative if isinstance(budget, Allowed) else budget)
+    allowed = budget if isinstance(budget, Allowed) else Allowed(budget)
+    near = Allowed(4 * allowed.relative, 4 * allowed.absolute)
     nearest, distance = None, float("inf")
     for mutant, worker in _loaded(bench, verdict):
         theirs = worker.call(task.function, args, task.in_place)
@@ -60,7 +61,7 @@ def numbers(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any
         elif compare.judge(task, args, theirs["result"], expected).right:
             apart = None
         else:
-            apart = compare.same(theirs["result"], answer["result"], tolerance)
+            apart = compare.same(theirs["result"], answer["result"], near)
         if apart is not None and apart < distance:
             nearest, distance = mutant, apart
         if distance == 0.0:
@@ -77,9 +78,12 @@ def manners(bench: Bench, bad: list[tuple[Task, BadInput]], problems: dict[str, 
     """The mutant that lets the same bad input pass."""
     from grader.stages.manners import accepted
 
-    return _first(
-        bench, Verdict.WRONG, lambda mutant, worker: accepted(bench, worker, bad).keys() == problems.keys()
-    )  # fmt: skip
+    telling = sorted(bad, key=lambda one: one[1].name not in problems)  # most mutants differ in the first of these
+
+    def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
+        return all(bool(accepted(bench, worker, [one])) == (one[1].name in problems) for one in telling)
+
+    return _first(bench, Verdict.WRONG, matches)
 
 
 def safety(bench: Bench, task: Task, args: Sequence[Any], finding: dict[str, Any]) -> Rows:

@@ -121,8 +121,9 @@ class Task:
         dtype: of the result, from the arguments; only with a budget. Default: that of the first argument.
         in_place: number of the argument that the function fills in place of returning something.
         outputs: kernel parameters of which every element must be written.
-        cost_limits: largest ratio to the reference's counts, by name: `global bytes`, `bank conflicts`, `barriers`,
-            `launches`, `host bytes` (the most that Python objects and NumPy arrays took at any time in the call).
+        cost_limits: largest ratio to the reference's counts, by name: `global bytes`, `shared wavefronts` (trips of a warp
+            to shared memory), `bank conflicts`, `barriers`, `launches`, `host bytes` (the most that Python objects and NumPy
+            arrays took at any time in the call).
     """
 
     function: str

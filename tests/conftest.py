@@ -6,15 +6,18 @@ A skip whose reason does not start with `NOT RUN: ` fails: nobody can tell it fr
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import importlib.util
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from engine import device
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOT_RUN = "NOT RUN: "
@@ -22,8 +25,6 @@ NOT_RUN = "NOT RUN: "
 
 def why_no_gpu() -> str | None:
     """None where CuPy can run a kernel, else what is missing."""
-    from engine import device
-
     return device.why_no_cuda()
 
 
@@ -94,3 +95,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def on(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device of a test; the choice is a process's own, so it is put back."""
+    with _device_chosen(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def on_cpu() -> Iterator[pytest.MonkeyPatch]:
+    """A test on the CPU that may choose again, with checks."""
+    with _device_chosen("cpu") as patch:
+        yield patch
+
+
+@contextlib.contextmanager
+def _device_chosen(name: str) -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "_choice", None)
+        patch.setattr(device, "_check", False)
+        device.select(name)
+        yield patch

@@ -384,8 +384,11 @@ def test_faults_found_are_counted_beside_the_sanitizer():
     theirs = {"a": {"found": [], "timed_out": ["racecheck"]}, "b": {"found": ["racecheck"], "timed_out": []}}
     machines = {
         "cpu": {"corpus": {**HEAD, "schedules": 20, "cases": ours}},
-        "nvidia-x1": {"sanitizer": {**HEAD, "cases": theirs}},
+        "nvidia-x1": {
+            "sanitizer": {**HEAD, "machine": {"gpu": "NVIDIA X1", "sanitizer": "2025.3.1.0"}, "cases": theirs}
+        },
     }
     text = tables.markdown(tables.TABLES["validation"], machines)
     assert "| data-race | 1 of 2 | 1 of 2; 1 hung |" in text
     assert "| none (correct): false alarms | 1 of 2 | NOT RUN |" in text
+    assert "synccheck of version 2025.3.1.0 on NVIDIA X1, " in text

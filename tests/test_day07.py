@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import re
-from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import ml_dtypes
@@ -14,49 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 import emulator
 from engine import device
-from grader import budget, compare, hints, oracles, present, stubs
+from grader import budget, compare, oracles
 from grader.curriculum import find
-from grader.grade import grade
+from tests import lessons
 
 DAY = find("day07")
-SPEC = (DAY.lesson / "README.md").read_text()
+LESSON = lessons.load(DAY)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT32 = np.dtype(np.float32)
 EPS = 1e-5
-
-
-def load_lesson() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("day07_solution", DAY.solution / "lesson.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-LESSON = load_lesson()
-
-
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def on(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The device of a test; the choice is a process's own, so it is put back."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "_choice", None)
-        patch.setattr(device, "_check", False)
-        yield device.select(request.param)
-
-
-@pytest.fixture
-def on_cpu() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "_choice", None)
-        patch.setattr(device, "_check", False)
-        device.select("cpu")
-        yield patch
 
 
 def numbers(seed: int, rows: int, hidden: int, dtype: np.dtype, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -221,17 +185,8 @@ def test_the_engines_kernel_is_the_solutions_kernel():
     assert (DAY.solution / "kernel.cu").samefile(device.KERNELS / "rmsnorm.cu")
 
 
-def test_spec_can_be_read_in_ten_minutes():
-    without_screens = re.sub(r"```.*?```", "", SPEC, flags=re.DOTALL)
-    prose = re.sub(r"^    .*$|<[^>]+>", "", without_screens, flags=re.MULTILINE)
-    assert 500 <= len(prose.split()) <= 900
-
-
 def example_row(label: str) -> list[float]:
-    """The numbers behind a label of the page's worked example."""
-    found = re.search(rf"^    {label} +((?:-?[\d.]+,? +)*-?[\d.]+)", SPEC, re.MULTILINE)
-    assert found, label
-    return [float(n) for n in found[1].replace(",", " ").split()]
+    return lessons.example_row(DAY, label)
 
 
 def test_worked_example(on):
@@ -248,32 +203,3 @@ def test_worked_example(on):
     assert example_row("root") == [round(mean**0.5, 3)]
     out = run(np.array([x], FLOAT32), np.ones(8, FLOAT32), 0.0)[0]
     assert example_row("out") == [round(float(v), 3) for v in out]
-
-
-def test_hints_never_paste_the_answer():
-    found = hints.hints(DAY)
-    assert [title[:6] for title, _ in found] == ["Hint 1", "Hint 2", "Hint 3"]
-    for name, stub in stubs.stub_files(DAY).items():
-        given_lines = {line.strip() for line in stub.splitlines()}
-        for line in (DAY.solution / name).read_text().splitlines():
-            code = line.strip()
-            if len(code) > 12 and code not in given_lines and not code.startswith(("#", "//")):
-                assert code not in SPEC, code
-
-
-def test_spec_shows_what_the_unsolved_day_prints(tmp_path):
-    for name, stub in stubs.stub_files(DAY).items():
-        (tmp_path / name).write_text(stub)
-    screen = io.StringIO()
-    console = Console(file=screen, width=100, highlight=False)
-    report = grade(DAY, tmp_path, device="cpu", seed=20491)
-    console.print(present.header(DAY, report.device, report.seed))
-    present.checks(console, report)
-    present.verdict(console, DAY, report, DAY.name, is_learners=True)
-    shown = re.search(r"```\n(day 7 .*?)```", SPEC, re.DOTALL)
-    assert shown
-    assert _timeless(shown[1]) == _timeless(screen.getvalue())
-
-
-def _timeless(text: str) -> list[str]:
-    return [re.sub(r"in \d+\.\d s", "in … s", line.rstrip()) for line in text.rstrip().splitlines()]

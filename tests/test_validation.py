@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
 import os
 import sys
@@ -9,6 +11,7 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import record
@@ -33,6 +36,9 @@ NO_RACES = "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnin
 BARRIER = (
     "========= Barrier error detected. Divergent thread(s) in warp.\n=========     at k+0x90 in 76b0f.cubin.cu:14\n"
 )
+NEVER_WRITTEN = """========= Host API memory access error at host access to 0x7f7941430200 of size 400 bytes
+=========     Uninitialized access at 0x7f7941430380 on access by cudaMemcpy source
+"""
 MISALIGNED = "cupy_backends.cuda.api.runtime.CUDARuntimeError: cudaErrorMisalignedAddress: misaligned address\n"
 NO_CUDA = "========= Error: Target application terminated before first instrumented API call\n"
 INTERNAL = "========= Internal Sanitizer Error: an uncaught error occurred\n"
@@ -48,6 +54,7 @@ def errors(count: int) -> str:
         (9, INVALID + FAULT + FAULT + errors(3), "found", [9]),
         (9, RACE + "========= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)\n", "found", [11, 13]),
         (9, BARRIER + errors(1), "found", [14]),
+        (9, NEVER_WRITTEN + errors(1), "found", []),
         (1, INVALID + INTERNAL, "failed", None),
         (0, "========= COMPUTE-SANITIZER\n========= ERROR SUMMARY: 0 errors\n", "clean", []),
         (0, NO_RACES, "clean", []),
@@ -68,6 +75,66 @@ def test_what_a_report_says_of_the_kernel(status, report, outcome, lines):
     verdict = sanitizer.verdict((status, report), "kernel.cu")
     assert verdict["outcome"] == outcome
     assert verdict.get("lines") == lines
+
+
+@pytest.mark.parametrize(
+    ("report", "counts"),
+    [
+        (INVALID + FAULT + FAULT + errors(3), (1, 2)),
+        (CALL.format("CUDA_ERROR_NOT_FOUND") + errors(1), (0, 1)),
+        (RACE + FAULT + "========= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)\n", (1, 1)),
+        (NEVER_WRITTEN + errors(1), (1, 0)),
+        ("", (0, 0)),
+    ],
+)
+def test_calls_that_fail_after_a_fault_are_no_findings(report, counts):
+    assert sanitizer.counts_in(report) == counts
+
+
+def test_the_first_line_of_a_finding_is_kept():
+    first = sanitizer.verdict((9, FAULT + NEVER_WRITTEN + errors(2)), "kernel.cu")["first"]
+    assert first == NEVER_WRITTEN.splitlines()[0]
+
+
+class Device:
+    """Memory of a GPU that does not say what nobody wrote into it."""
+
+    def __init__(self, size: int, dtype: type) -> None:
+        self.bytes, self.written = np.zeros(size, dtype), False
+
+    def set(self, values: np.ndarray) -> None:
+        self.bytes[:], self.written = values, True
+
+    def __getitem__(self, part: slice) -> tuple[Device, slice]:
+        return self, part
+
+
+@pytest.fixture
+def run_case(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(empty=Device, ndarray=Device))
+    monkeypatch.delitem(sys.modules, "benchmarks.validation.run_case", raising=False)
+    yield importlib.import_module("benchmarks.validation.run_case")
+    del sys.modules["benchmarks.validation.run_case"]
+
+
+@pytest.mark.parametrize("case", load_corpus(), ids=lambda c: c.name)
+def test_the_gpu_gets_what_the_emulator_gets(run_case, case):
+    """Arrays as large as they are, slices of larger ones, the same array twice; and nothing in the outputs."""
+    host = case.make_arguments()
+    device = run_case.on_gpu(case)
+    assert len(device) == len(host)
+    for argument, value, given in zip(case.arguments, host, device, strict=True):
+        if argument.shape is None:
+            assert given == value
+            continue
+        memory, part = given
+        assert part == slice(None, value.nbytes)
+        assert memory.bytes.nbytes == (argument.within or value.size) * value.itemsize
+        assert memory.written == (argument.name not in case.outputs)
+        if memory.written:
+            assert memory.bytes[part].tobytes() == value.tobytes()
+    for i, j in itertools.combinations([i for i, a in enumerate(case.arguments) if a.shape is not None], 2):
+        assert (device[i][0] is device[j][0]) == (host[i] is host[j])
 
 
 def fake_tool(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -127,7 +194,7 @@ def start(monkeypatch, module, target: Path) -> int:
 def test_a_run_that_says_nothing_is_not_recorded(tmp_path, monkeypatch, fake_gpu, capsys, broken):
     fake_tool(tmp_path, monkeypatch, "echo 'Version 2025.3.1.0 (build 1)'")
     monkeypatch.setattr(sanitizer, "load_corpus", lambda: [CASE])
-    good = (9, INVALID + errors(1))
+    good = (9, INVALID + FAULT + FAULT + errors(3))
     monkeypatch.setattr(
         sanitizer, "launch", lambda tool, _case: (255, NO_CUDA) if broken and tool == "initcheck" else good
     )
@@ -137,7 +204,11 @@ def test_a_run_that_says_nothing_is_not_recorded(tmp_path, monkeypatch, fake_gpu
     if broken:
         assert f"initcheck, {CASE.name}: Target application terminated" in capsys.readouterr().err
     else:
-        assert json.loads(target.read_text())["cases"][CASE.name]["found"] == list(sanitizer.TOOLS)
+        case = json.loads(target.read_text())["cases"][CASE.name]
+        assert case["found"] == list(sanitizer.TOOLS)
+        assert case["tools"]["memcheck"] == {
+            "outcome": "found", "findings": 1, "failed_calls": 2, "lines": [9], "first": INVALID.splitlines()[1],
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("module", [sanitizer, ncu])

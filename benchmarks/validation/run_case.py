@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -14,27 +15,29 @@ import numpy as np
 from tests.emulator.loader import CORPUS, Case, load_case
 
 
-def on_gpu(case: Case) -> list[object]:
-    """The case's arguments, each array in an allocation of its own and exactly as large as it is."""
-    out: list[object] = []
-    copies: dict[int, cupy.ndarray] = {}
+def on_gpu(case: Case) -> list[Any]:
+    """The case's arguments on the GPU, each array in an allocation of its own and exactly as large as it is.
+
+    Where the emulator gets a slice of a larger array, the GPU gets one too. Nothing is written into the outputs, so that
+    initcheck sees which elements the kernel leaves out.
+    """
+    out: list[Any] = []
+    allocations: dict[int, cupy.ndarray] = {}  # one for arguments that are the same array
     for argument, value in zip(case.arguments, case.make_arguments(), strict=True):
         if not isinstance(value, np.ndarray):
             out.append(value)
-        elif id(value) in copies:
-            out.append(copies[id(value)])
-        else:
-            whole = (
-                value.base.base if argument.within and value.base is not None and value.base.base is not None else value
-            )
-            whole = value if whole.size < value.size else whole
-            copies[id(value)] = cupy.asarray(whole).reshape(-1)[: value.size].reshape(value.shape)
-            out.append(copies[id(value)])
+            continue
+        whole = value if value.base is None else value.base  # NumPy's base is the array that owns the memory
+        if id(whole) not in allocations:
+            allocations[id(whole)] = cupy.empty(whole.nbytes, np.uint8)
+            if argument.name not in case.outputs:
+                allocations[id(whole)].set(whole.reshape(-1).view(np.uint8))
+        out.append(allocations[id(whole)][: value.nbytes])
     return out
 
 
 def main() -> None:
-    """Launch each named case once, in order."""
+    """Launch each named case once, in order, and copy its outputs back."""
     toolkit = Path(os.environ.get("CUDA_PATH", "/usr/local/cuda")) / "include"  # mma.h needs its folder crt/
     cupy.cuda.set_allocator(None)  # plain cudaMalloc: a pool would round sizes up and hide overruns
     for name in sys.argv[1:]:
@@ -46,8 +49,12 @@ def main() -> None:
             enable_cooperative_groups=case.cooperative,
         )
         kernel = module.get_function("k")
-        kernel(case.grid, case.block, tuple(on_gpu(case)), shared_mem=case.shared_mem)
+        arguments = on_gpu(case)
+        kernel(case.grid, case.block, tuple(arguments), shared_mem=case.shared_mem)
         cupy.cuda.Device().synchronize()
+        for argument, value in zip(case.arguments, arguments, strict=True):
+            if argument.name in case.outputs:
+                value.get()  # as a program would; to initcheck, a copy reads
 
 
 if __name__ == "__main__":

@@ -29,10 +29,18 @@ FOUND = 9  # exit status where a tool found something and the program under it e
 KERNEL_FAULTS = ("illegaladdress", "misalignedaddress", "launchfail", "illegalinstruction", "invalidaddressspace")
 
 
-def errors_in(report: str) -> int:
-    """Errors or hazards that a report counts; 0 where it counts none."""
-    counts = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:error|hazard)", report)
-    return max((int(n) for n in counts), default=0)
+def counts_in(report: str) -> tuple[int, int]:
+    """How much a report counts: the tool's own findings, and failed API calls, which memcheck has among its errors.
+
+    One fault of a kernel makes all calls after it fail, so those say nothing of how much was found.
+    """
+
+    def largest(summary: str) -> int:
+        return max((int(n) for n in re.findall(summary, report)), default=0)
+
+    calls = len(re.findall(r"=========\s+Program hit ", report))
+    errors, hazards = largest(r"ERROR SUMMARY: (\d+) error"), largest(r"RACECHECK SUMMARY: (\d+) hazard")
+    return max(errors - calls, 0) + hazards, calls
 
 
 def lines_in(report: str, file: str) -> list[int]:
@@ -75,15 +83,14 @@ def verdict(ended: tuple[int, str] | None, file: str) -> dict[str, Any]:
 
     Returns:
         With `outcome`: `found`; `clean`; `timed out`; `crashed`, the kernel as it would without the tool; or `failed`: the
-        tool or the program under it, so that nothing is known of the kernel.
+        tool or the program under it, so that nothing is known of the kernel. Of the first two also both counts of `counts_in`.
     """
     if ended is None:
         return {"outcome": "timed out"}
     status, report = ended
-    count = errors_in(report)
-    calls = len(re.findall(r"=========\s+Program hit ", report))  # failed calls of the host, which memcheck counts too
+    findings, calls = counts_in(report)
     lost = "SUMMARY: " not in report or "Internal Sanitizer Error" in report
-    if count <= calls and (lost or status not in (0, FOUND)):
+    if not findings and (lost or status not in (0, FOUND)):
         said = re.findall(r"(?:CUDADriverError|CompileException|Error): ([^\n]*)", report)
         flat = report.replace("_", "").lower()  # CUDA_ERROR_ILLEGAL_ADDRESS and cudaErrorIllegalAddress
         crashed = any(f"cudaerror{fault}" in flat for fault in KERNEL_FAULTS)
@@ -92,13 +99,14 @@ def verdict(ended: tuple[int, str] | None, file: str) -> dict[str, Any]:
         (
             line
             for line in report.splitlines()
-            if re.search(r"=========\s+(Error|Warning|Invalid|Barrier|Uninit)", line)
+            if re.search(r"=========\s+(Error|Warning|Invalid|Barrier|Uninit|Host API)", line)
         ),
         "",
     )
     return {
-        "outcome": "found" if count > calls else "clean",
-        "errors": count,
+        "outcome": "found" if findings else "clean",
+        "findings": findings,
+        "failed_calls": calls,
         "lines": lines_in(report, file),
         "first": first[:160],
     }

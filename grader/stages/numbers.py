@@ -54,7 +54,11 @@ def _case(bench: Bench, task: Task, case: Case) -> Check:
     if untouched:
         return Check(case.name, Verdict.NOT_SOLVED, f"{untouched} is as it was: its body is still to be written")
     check = Check(case.name, Verdict.WRONG, comparison.problem, comparison.rows, figures)
-    return _with_rows(check, [*_cause(bench, task, case), *recognise.numbers(bench, task, args, answer, expected)])
+    finding = _finding(bench, task, case)
+    if finding is None:
+        return _with_rows(check, recognise.numbers(bench, task, args, answer, expected))
+    known = recognise.safety(bench, task, args, finding) or recognise.numbers(bench, task, args, answer, expected)
+    return _with_rows(check, [*finding_rows(finding), *known])
 
 
 def _rounded(share: float) -> float | None:
@@ -73,9 +77,9 @@ def _untouched(bench: Bench) -> str:
     return ""
 
 
-def _cause(bench: Bench, task: Task, case: Case) -> list[tuple[str, str]]:
-    """A race or a stray access explains wrong numbers better than the numbers do."""
+def _finding(bench: Bench, task: Task, case: Case) -> dict[str, Any] | None:
+    """A race or a stray access, which explains wrong numbers better than the numbers do."""
     if not case.sanitize or bench.load(bench.checked())["outcome"] != "ok":
-        return []
+        return None
     answer: dict[str, Any] = bench.checked().call(task.function, bench.arguments(case), task.in_place)
-    return finding_rows(answer["findings"][0]) if answer["outcome"] == "unsafe" else []
+    return answer["findings"][0] if answer["outcome"] == "unsafe" else None

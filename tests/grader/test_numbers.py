@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from grader import budget, oracles
-from grader.compare import compare, pattern
-from grader.spec import DTYPES
+from grader.compare import compare, pattern, same
+from grader.spec import DTYPES, Allowed
 
 EPS = 1e-5
 
@@ -76,3 +76,50 @@ def test_patterns_are_put_in_words(change, words):
     answer = expected.copy()
     change(answer)
     assert words in pattern(~(answer == expected), answer, expected)
+
+
+def row_sum_in(x, accumulator):
+    """A sum in the order of day 6, where every number is kept in a lower precision."""
+    padded = np.zeros((len(x), -(-x.shape[1] // 256) * 256))
+    padded[:, : x.shape[1]] = x
+    values = np.zeros((len(x), 256), accumulator)
+    for part in np.split(padded, padded.shape[1] // 256, axis=1):
+        values = (values.astype(np.float64) + part).astype(accumulator)
+    while values.shape[1] > 1:
+        left, right = np.split(values.astype(np.float64), 2, axis=1)
+        values = (left + right).astype(accumulator)
+    return values[:, 0].astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [33, 1000, 100_003])
+@pytest.mark.parametrize("offset", [0.0, 4.0])
+@pytest.mark.parametrize(
+    ("accumulator", "right"), [(np.float64, True), (np.float32, True), (np.float16, False), (ml_dtypes.bfloat16, False)]
+)
+def test_budget_of_a_sum_divides_the_precisions(n, offset, accumulator, right):
+    x = (np.random.default_rng(n).standard_normal((4, n)) + offset).astype(np.float32)
+    with np.errstate(over="ignore"):
+        got = row_sum_in(x, accumulator)
+    assert compare(got, oracles.row_sum(x), np.dtype(np.float32), budget.row_sum(x)).right is right
+
+
+def test_maximum_must_be_exact():
+    x = np.random.default_rng(0).standard_normal((4, 33)).astype(np.float32)
+    got = x.max(axis=1)
+    assert compare(got, oracles.row_max(x), got.dtype, budget.row_max(x)).right
+    off = np.nextafter(got, np.float32(np.inf))
+    assert not compare(off, oracles.row_max(x), got.dtype, budget.row_max(x)).right
+
+
+@pytest.mark.parametrize(
+    ("other", "apart"),
+    [
+        ([1.0, np.nan], 0.0),
+        ([1.0 + 1e-6, np.nan], pytest.approx(1e-6, rel=0.1)),
+        ([1.1, np.nan], None),
+        ([1.0, 2.0], None),
+    ],
+)
+def test_the_same_mistake_in_another_order_is_the_same(other, apart):
+    mine = np.array([1.0, np.nan], np.float32)
+    assert same(np.array(other, np.float32), mine, Allowed(0.0, np.array([1e-5, 1e-5]))) == apart

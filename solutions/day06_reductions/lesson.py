@@ -1,0 +1,72 @@
+"""Day 6: reductions, one block for each row."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import device
+
+THREADS = 256  # of a block: eight warps; the kernels are compiled for this number
+MAX_ROWS = 2**31 - 1  # blocks that one grid can have along x
+MAX_COLUMNS = 2**31 - THREADS  # the kernels' column index is an int, and steps by THREADS past the last column
+
+
+def kernel(name: str) -> Any:
+    """A kernel of kernel.cu: `row_sum_tree`, `row_sum` or `row_max`."""
+    return device.load_module(Path(__file__).with_name("kernel.cu"), {"THREADS": THREADS}).get_function(name)
+
+
+def check_arguments(x: Any) -> None:
+    """Refuse what the kernels would misread.
+
+    Raises:
+        ValueError: the message names the argument, what it is and what was expected.
+    """
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise ValueError(f"x has shape {x.shape}: expected [rows, n] with n of at least 1")
+    if x.shape[0] > MAX_ROWS or x.shape[1] > MAX_COLUMNS:
+        raise ValueError(f"x has shape {x.shape}: expected at most {MAX_ROWS} rows and {MAX_COLUMNS} columns")
+    if x.dtype != np.float32:
+        raise ValueError(f"x is {x.dtype}: expected float32")
+    if not x.flags.c_contiguous:
+        raise ValueError(f"x has strides {x.strides}: expected a C-contiguous array, row after row")
+
+
+def reduce_rows(name: str, x: Any) -> Any:
+    """One number for each row of x, by the kernel of that name.
+
+    Args:
+        name: `row_sum_tree`, `row_sum` or `row_max`.
+        x: [rows, n], float32, on the device.
+
+    Returns:
+        A new array, [rows], float32.
+
+    Raises:
+        ValueError: see `check_arguments`.
+    """
+    check_arguments(x)
+    # solve: begin
+    # stub: raise NotImplementedError("day 6: launch the kernel with one block for each row of x")
+    rows, n = x.shape
+    out = device.xp.empty(rows, np.float32)
+    if rows > 0:  # a grid of no blocks is refused
+        kernel(name)((rows,), (THREADS,), (x, out, np.int32(n)))
+    return out
+    # solve: end
+
+
+def row_sum_tree(x: Any) -> Any:
+    """The sum of each row, by a tree in shared memory: see `reduce_rows`."""
+    return reduce_rows("row_sum_tree", x)
+
+
+def row_sum(x: Any) -> Any:
+    """The sum of each row, by shuffles: see `reduce_rows`. All sums of a row's parts must fit a float32 (3.4e38)."""
+    return reduce_rows("row_sum", x)
+
+
+def row_max(x: Any) -> Any:
+    """The largest element of each row, by shuffles: see `reduce_rows`. NaN where the row has one."""
+    return reduce_rows("row_max", x)
