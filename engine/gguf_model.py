@@ -75,6 +75,21 @@ class GGUFModel:
             raise GGUFError(f"{self.path}: metadata field {name!r} is missing")
         return default
 
+    def _special(self, role: str, tokens: list[str]) -> str | None:
+        """The token of a role, or None where the file names none.
+
+        Raises:
+            GGUFError: it is not among the tokens.
+        """
+        name = f"tokenizer.ggml.{role}_token_id"
+        found = self._reader.get_field(name)
+        if found is None:
+            return None
+        number = int(found.contents())
+        if not 0 <= number < len(tokens):
+            raise GGUFError(f"{self.path}: {name} is {number}: expected one of the {len(tokens):,} tokens, from 0 on")
+        return tokens[number]
+
     def _check_tensors(self) -> None:
         unknown = [n for n in self._tensors if hugging_face_name(n) is None and not n.startswith("rope_freqs")]
         if unknown:
@@ -148,15 +163,20 @@ class GGUFModel:
         Encoding drops a byte that has no token, as Hugging Face's own file for SmolLM2 does (huggingface/smollm, issue 81):
         a text cannot be had back whole where it has U+0004, 06, 13, 14, 16 or 1D, or one of U+40000 to U+BFFFF.
 
+        Llama 3 takes a word that is a token as it is, without merging, and starts each text with `<|begin_of_text|>`
+        (llama.cpp, llama-vocab.cpp; `ignore_merges` and `post_processor` in Meta's tokenizer.json), also where the
+        file has no `add_bos_token`.
+
         Raises:
-            GGUFError: the tokenizer is of another kind.
+            GGUFError: the tokenizer is of another kind, or names a token that it lacks.
         """
-        from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+        from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
         kind, split = self.field("tokenizer.ggml.model"), self.field("tokenizer.ggml.pre", "gpt-2")
         if kind != "gpt2":
             raise GGUFError(f"{self.path}: tokenizer.ggml.model is {kind!r}: expected 'gpt2' (byte-level BPE)")
-        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split != "llama-bpe")
+        llama3 = split == "llama-bpe"
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not llama3)
         splits: dict[str, list[Any]] = {
             "gpt-2": [],
             "smollm": [pre_tokenizers.Digits(individual_digits=True)],
@@ -167,25 +187,30 @@ class GGUFModel:
         tokens: list[str] = self.field("tokenizer.ggml.tokens")
         types: list[int] = self.field("tokenizer.ggml.token_type")
         merges = [tuple(merge.split(" ")) for merge in self.field("tokenizer.ggml.merges")]
-        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=llama3))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits[split], byte_level])
         tokenizer.decoder = decoders.ByteLevel()
         special = [t for t, kind in zip(tokens, types, strict=True) if kind == _CONTROL]
         tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
         own = [t for t, kind in zip(tokens, types, strict=True) if kind == _USER_DEFINED]
         tokenizer.add_tokens([AddedToken(t, normalized=False) for t in own])
+        add_bos = bool(self.field("tokenizer.ggml.add_bos_token", llama3))
+        if add_bos:
+            number, bos = int(self.field("tokenizer.ggml.bos_token_id")), self._special("bos", tokens)
+            alone = [f"{bos}:0", "$A:0"]
+            start = processors.TemplateProcessing(alone, [*alone, f"{bos}:1", "$B:1"], [(bos, number)])
+            tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), start])
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "add_bos_token": bool(self.field("tokenizer.ggml.add_bos_token", False) or False),
+            "add_bos_token": add_bos,
             "add_prefix_space": False,
             "clean_up_tokenization_spaces": False,
             "model_max_length": int(self.field("llama.context_length")),
         }
-        for role in ("bos", "eos", "unknown", "padding"):
-            found = self._reader.get_field(f"tokenizer.ggml.{role}_token_id")
-            if found is not None:
-                short = {"unknown": "unk", "padding": "pad"}.get(role, role)
-                config[f"{short}_token"] = tokens[int(found.contents())]
+        for role, short in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
+            named = self._special(role, tokens)
+            if named is not None:
+                config[f"{short}_token"] = named
         template = self._reader.get_field("tokenizer.chat_template")
         if template is not None:
             config["chat_template"] = template.contents()

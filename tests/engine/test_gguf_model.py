@@ -78,12 +78,59 @@ def test_a_byte_without_a_token_is_dropped(tmp_path):
     assert json.loads((folder / "tokenizer_config.json").read_text())["unk_token"] == TOKENS[0]
 
 
+@pytest.mark.parametrize(("pre", "whole"), [("llama-bpe", True), ("smollm", False), ("gpt-2", False)])
+def test_llama_3_takes_a_word_that_is_a_token_as_it_is(tmp_path, pre, whole):
+    """Even one to which no merges lead; a part of a word has to be merged. (ggml-org/llama.cpp, pull request 7193)"""
+    from tokenizers import Tokenizer
+
+    make_gguf(tmp_path / "tiny.gguf", pre=pre, unmerged=("Ġworld",), add_bos=False)
+    tokenizer = Tokenizer.from_file(str(hub.pull(str(tmp_path / "tiny.gguf")) / "tokenizer.json"))
+    assert tokenizer.encode("he world").tokens == ["he", *(["Ġworld"] if whole else "Ġworld")]
+    assert tokenizer.encode("he worlds").tokens == ["he", *"Ġworlds"]
+
+
+# As Hugging Face's tokenizer.json of Llama 3 has it, with that model's token and id 128000.
+LLAMA_3_POST_PROCESSOR = """{"type": "Sequence", "processors": [
+    {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true},
+    {"type": "TemplateProcessing",
+     "single": [{"SpecialToken": {"id": "BOS", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+     "pair": [{"SpecialToken": {"id": "BOS", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+              {"SpecialToken": {"id": "BOS", "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}}],
+     "special_tokens": {"BOS": {"id": "BOS", "ids": [128000], "tokens": ["BOS"]}}}]}"""
+
+
+@pytest.mark.parametrize(
+    ("pre", "add_bos", "added"),
+    [
+        ("llama-bpe", True, True), ("llama-bpe", False, False), ("smollm", True, True), ("smollm", False, False),
+        ("llama-bpe", None, True), ("smollm", None, False), ("gpt-2", None, False),  # as llama.cpp does
+    ],
+)  # fmt: skip
+def test_the_token_that_begins_a_text(tmp_path, pre, add_bos, added):
+    from tokenizers import Tokenizer
+
+    make_gguf(tmp_path / "tiny.gguf", pre=pre, add_bos=add_bos)
+    folder = hub.pull(str(tmp_path / "tiny.gguf"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    bos = [TOKENS[1]] if added else []
+    assert tokenizer.encode("hello").tokens == [*bos, "he", "ll", "o"]
+    assert tokenizer.encode("").tokens == bos
+    assert tokenizer.encode("he", "ll").tokens == [*bos, "he", *bos, "ll"]
+    assert tokenizer.encode("hello", add_special_tokens=False).tokens == ["he", "ll", "o"]
+    assert tokenizer.decode(tokenizer.encode("hello").ids) == "hello"
+    assert json.loads((folder / "tokenizer_config.json").read_text())["add_bos_token"] is added
+    expected = LLAMA_3_POST_PROCESSOR.replace("BOS", TOKENS[1]).replace("128000", "1") if added else "null"
+    assert json.loads((folder / "tokenizer.json").read_text())["post_processor"] == json.loads(expected)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"architecture": "gpt2"}, "general.architecture is 'gpt2': expected 'llama'"),
         ({"leave_out": "blk.1.ffn_up.weight"}, "the first is 'blk.1.ffn_up.weight'"),
         ({"pre": "martian"}, "tokenizer.ggml.pre is 'martian'"),
+        ({"pre": "llama-bpe", "bos": None}, "metadata field 'tokenizer.ggml.bos_token_id' is missing"),
+        ({"bos": 261}, "tokenizer.ggml.bos_token_id is 261: expected one of the 261 tokens, from 0 on"),
     ],
 )
 def test_bad_gguf_names_the_field(tmp_path, home, options, words):

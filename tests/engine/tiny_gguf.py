@@ -44,6 +44,9 @@ def make_gguf(
     leave_out: str = "",
     pre: str = "smollm",
     bytes_left_out: str = "",
+    unmerged: tuple[str, ...] = (),
+    bos: int | None = 1,
+    add_bos: bool | None = None,
 ) -> dict[str, np.ndarray]:
     """A tiny llama model with every kind of tensor that SmolLM2's file has.
 
@@ -54,6 +57,9 @@ def make_gguf(
         leave_out: a tensor that it lacks.
         pre: the name of its pre-tokenizer.
         bytes_left_out: stand-ins of bytes that its vocabulary lacks.
+        unmerged: tokens of its vocabulary to which no merges lead.
+        bos: id of the token that begins a text, or None for a file that names none.
+        add_bos: what it says about putting that there, or None for nothing.
 
     Returns:
         The weights under Hugging Face's names.
@@ -68,13 +74,16 @@ def make_gguf(
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(50000.0)
-    tokens = [*TOKENS, *(t for t in byte_tokens() if t not in bytes_left_out), "he", "ll"]
+    tokens = [*TOKENS, *(t for t in byte_tokens() if t not in bytes_left_out), "he", "ll", *unmerged]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types([3] * len(TOKENS) + [1] * (len(tokens) - len(TOKENS)))
     writer.add_token_merges(["h e", "l l"])
-    writer.add_bos_token_id(1)
+    if bos is not None:
+        writer.add_bos_token_id(bos)
+    if add_bos is not None:
+        writer.add_add_bos_token(add_bos)
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_chat_template("{{ messages }}")
