@@ -83,8 +83,9 @@ BAD = {
     "no columns": (np.zeros((4, 0), np.float32), r"x has shape \(4, 0\): expected .* at least 1"),
     "float64": (np.zeros((4, 4)), "x is float64: expected float32"),
     "transposed": (np.zeros((4, 8), np.float32).T, r"x has strides \(4, 32\): expected a C-contiguous"),
-    "too many rows": (np.broadcast_to(np.float32(0), (2**31, 1)), "expected at most 2147483647 rows"),
-    "too many columns": (np.broadcast_to(np.float32(0), (1, 2**31)), "and 2147483392 columns"),
+    "not an array": ([[1.0]], r"x is a list: expected an array \[rows, n\]"),
+    "too many rows": (lessons.huge(FLOAT32, 2**31, 1), "expected at most 2147483647 rows"),
+    "too many columns": (lessons.huge(FLOAT32, 1, 2**31), "and 2147483392 columns"),
 }
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from engine import device
+from engine.ops.arguments import FLOAT32, check_array
 
 THREADS = 256  # of a block: eight warps; the kernels are compiled for this number
-MAX_ROWS = 2**31 - 1  # blocks that one grid can have along x
-MAX_COLUMNS = 2**31 - THREADS  # the kernels' column index is an int, and steps by THREADS past the last column
+MAX_ROWS = np.iinfo(np.int32).max  # blocks that one grid can have along x
+MAX_COLUMNS = MAX_ROWS + 1 - THREADS  # the kernels' column index is an int, and steps by THREADS past the last column
 
 
 def kernel(name: str) -> Any:
@@ -23,14 +24,11 @@ def check_arguments(x: Any) -> None:
     Raises:
         ValueError: the message names the argument, what it is and what was expected.
     """
-    if x.ndim != 2 or x.shape[1] == 0:
+    check_array("x", x, ("rows", "n"), FLOAT32)
+    if x.shape[1] == 0:
         raise ValueError(f"x has shape {x.shape}: expected [rows, n] with n of at least 1")
     if x.shape[0] > MAX_ROWS or x.shape[1] > MAX_COLUMNS:
         raise ValueError(f"x has shape {x.shape}: expected at most {MAX_ROWS} rows and {MAX_COLUMNS} columns")
-    if x.dtype != np.float32:
-        raise ValueError(f"x is {x.dtype}: expected float32")
-    if not x.flags.c_contiguous:
-        raise ValueError(f"x has strides {x.strides}: expected a C-contiguous array, row after row")
 
 
 def reduce_rows(name: str, x: Any) -> Any:
