@@ -70,7 +70,7 @@ def encode(value: Any, blobs: list[bytes | memoryview]) -> Any:
         case Model():
             from grader.models import folder
 
-            return {"model": str(folder(value.name))}
+            return {"model": str(folder(value.name) / value.file)}
         case Stream():
             return {"stream": encode(list(value.items), blobs)}
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -32,6 +32,7 @@ _READS = {"open", "os.listdir", "os.scandir"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
+given: set[str] = set()  # files that are arguments: a lesson may read them
 refusals: list[str] = []  # what was refused so far: a lesson may catch the exception, and is failed all the same
 
 
@@ -69,7 +70,11 @@ def install(folder: Path, protected: Sequence[str]) -> None:
             if not is_solution and (place in hidden or _below(place, solutions)):
                 raise Refused("a lesson may not read the reference solution")
             flags = args[2] if event == "open" and len(args) > 2 and isinstance(args[2], int) else 0
-            if flags & _WRITING and not _below(place, *may_write) and _from_lesson(trusted):
+            if not flags & _WRITING:
+                return
+            if place in given:
+                raise Refused(f"a lesson may not open for writing what it is given to read: {Path(place).name}")
+            if not _below(place, *may_write) and _from_lesson(trusted):
                 raise Refused(f"a lesson may not write outside its scratch folder: {place}")
         elif event in _CHANGES:
             for path in args[:2] if event in ("os.rename", "os.link", "os.symlink") else args[:1]:

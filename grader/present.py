@@ -41,18 +41,14 @@ def header(day: Day, device: str, seed: int) -> Table:
 
 def checks(console: Console, report: Report) -> None:
     """Every check; runs of passed cases share a line."""
-    grouped = itertools.groupby(
-        report.checks, key=lambda c: c.verdict is Verdict.PASSED and "share_of_budget" in c.figures
-    )
-    for is_case, group in grouped:
+    for kind, group in itertools.groupby(report.checks, key=_kind):
         members = list(group)
-        if is_case and len(members) > 1:
-            worst = max(members, key=lambda c: c.figures["share_of_budget"])
-            share = worst.figures["share_of_budget"]
-            merged = Check(
-                f"{len(members)} cases", Verdict.PASSED, f"worst error {100 * share:.0f} % of budget, {worst.name}"
-            )
-            _check(console, merged)
+        if kind and len(members) > 1:
+            words = "exact"
+            if kind == "budget":
+                worst = max(members, key=lambda c: c.figures["share_of_budget"])
+                words = f"worst error {100 * worst.figures['share_of_budget']:.0f} % of budget, {worst.name}"
+            _check(console, Check(f"{len(members)} cases", Verdict.PASSED, words))
         else:
             for check in members:
                 _check(console, check)
@@ -60,6 +56,13 @@ def checks(console: Console, report: Report) -> None:
         console.print(
             Text(f"  – {report.remaining} more cases not run after the first failure (--keep-going)", style="dim")
         )
+
+
+def _kind(check: Check) -> str:
+    """Of a case that passed: `budget` or `exact`; "" for every other check."""
+    if check.verdict is not Verdict.PASSED:
+        return ""
+    return "budget" if "share_of_budget" in check.figures else "exact" if check.detail == "exact" else ""
 
 
 def _check(console: Console, check: Check) -> None:

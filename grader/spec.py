@@ -38,9 +38,10 @@ class Folder:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that was pulled: the lesson gets the path of its folder, and may only read it."""
+    """A model that was pulled: the lesson gets the path of its folder, or of a file in it, and may only read it."""
 
     name: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,11 @@ class Case:
 
 @dataclass(frozen=True)
 class BadInput:
-    """A call that must be refused with ValueError, and what the message has to name."""
+    """A call that must be refused with ValueError, and what the message has to name: one thing or several."""
 
     name: str
     make: Make
-    mentions: str
+    mentions: str | tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,7 @@ class Session:
         function = self.lesson.function(header["function"])
         decoder = channel.Decoder(blob, Path(tempfile.mkdtemp(dir=guards.scratch())))
         args = decoder.value(header["args"])
+        guards.given.update(str(path.resolve()) for path in decoder.written)
         self.costs.clear()
         taken = next((Taken(a.items) for a in args if isinstance(a, Stream)), None)
         given = [
