@@ -118,8 +118,21 @@ def _difference(got: Any, expected: Any, place: str) -> tuple[str, str, str, str
         return first
     if isinstance(expected, np.ndarray):
         return _array_difference(got, expected, place)
-    same = type(got) is type(expected) and got == expected
-    return None if same else (place, _short(expected), _short(got), "")
+    if type(got) is not type(expected) or got != expected:
+        return _text_difference(got, expected, place) or (place, _short(expected), _short(got), "")
+    return None
+
+
+def _text_difference(got: Any, expected: Any, place: str) -> tuple[str, str, str, str] | None:
+    """Where two long texts differ first, with what stands before it; None for anything else."""
+    if not (isinstance(got, str) and isinstance(expected, str)) or max(len(got), len(expected)) < 40:
+        return None
+    right = next(
+        (i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b), min(len(got), len(expected))
+    )
+    start = max(0, right - 10)
+    how_many = f"{right:,} of {len(expected):,} characters are right, then they differ"
+    return f"{place}[{start}:]", _short(expected[start:]), _short(got[start:]), how_many
 
 
 def _array_difference(got: Any, expected: np.ndarray, place: str) -> tuple[str, str, str, str] | None:

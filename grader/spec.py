@@ -124,7 +124,8 @@ class Task:
         outputs: kernel parameters of which every element must be written.
         cost_limits: largest ratio to the reference's counts, by name: `global bytes`, `shared wavefronts` (trips of a warp
             to shared memory), `bank conflicts`, `barriers`, `launches`, `host bytes` (the most that Python objects and NumPy
-            arrays took at any time in the call).
+            arrays took at any time in the call), `milliseconds` (of work by the host's processor: it shows who does things
+            over and over, so give it a limit that no noise reaches).
     """
 
     function: str

@@ -247,13 +247,13 @@ class Session:
         given = [
             taken if isinstance(a, Stream) else device.to_device(a) if isinstance(a, np.ndarray) else a for a in args
         ]
-        before = time.perf_counter()
+        before, worked = time.perf_counter(), time.process_time()
         with self.memory() as peak:
             result = function(*given)
             if isinstance(result, Iterator):
                 result = plain(result, taken)
             device.synchronize()
-        seconds = time.perf_counter() - before
+        seconds, worked = time.perf_counter() - before, time.process_time() - worked
         if guards.refusals:
             return {"outcome": "refused", "type": "Refused", "message": guards.refusals[0], "where": ""}, []
         if header["in_place"] is not None:
@@ -272,7 +272,8 @@ class Session:
             "outcome": "ok", "result": described, "seconds": seconds, "changed": changed, "changed_files": changed_files,
         }  # fmt: skip
         if self.count_costs:
-            answer["costs"] = {**_sum_costs(self.costs), "host bytes": peak[0]}
+            host = {"host bytes": peak[0], "milliseconds": round(1000 * worked, 1)}
+            answer["costs"] = {**_sum_costs(self.costs), **host}
         return answer, blobs
 
     @contextlib.contextmanager
