@@ -53,3 +53,21 @@ def row_sum(x: np.ndarray) -> Allowed:
 def row_max(x: np.ndarray) -> Allowed:
     """One of the elements, unchanged: nothing rounds."""
     return Allowed(0.0)
+
+
+def softmax(x: np.ndarray) -> Allowed:
+    """What rounding does to exp(d) / (sum of exp(d)), where d is x minus the largest of its row.
+
+    The subtraction rounds d by up to |d|·u, which changes exp(d) by as much of itself; expf lies within 2 ulp of the rounded
+    value, which is 5 u (CUDA C++ programming guide, appendix on mathematical functions). The sum carries the errors of its
+    terms, each by its share of it, and its own; a reciprocal and a multiplication are two roundings more.
+    """
+    u = unit_roundoff(DTYPES["float32"])
+    exact = x.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        below = np.abs(exact - exact.max(axis=1, keepdims=True))  # |d|
+        powers = np.exp(-below)
+        shares = powers / powers.sum(axis=1, keepdims=True)
+        each = np.where(shares > 0, below, 0.0) * u + 5 * u
+        of_sum = (shares * each).sum(axis=1, keepdims=True) + sum_error(x.shape[1])
+        return Allowed(0.0, np.nan_to_num(shares * (each + of_sum + 2 * u), nan=0.0))

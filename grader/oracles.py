@@ -21,3 +21,13 @@ def row_sum(x: np.ndarray) -> np.ndarray:
 def row_max(x: np.ndarray) -> np.ndarray:
     """The largest element of each row; NaN where the row has one (IEEE 754-2019, maximum)."""
     return x.astype(np.float64).max(axis=1)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Exp(x) / (sum of exp(x) over the row), where a row of -inf alone gives zeros; NaN for a row with NaN or +inf."""
+    exact = x.astype(np.float64)
+    largest = exact.max(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, which is right
+        powers = np.exp(exact - np.where(largest == -np.inf, 0.0, largest))
+    total = powers.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(powers, total, out=np.zeros_like(powers), where=total != 0))
