@@ -151,9 +151,15 @@ def _array_difference(got: Any, expected: np.ndarray, place: str) -> tuple[str, 
         return None
     index = tuple(int(i) for i in np.argwhere(bad)[0])
     where = f"{place}[{', '.join(map(str, index))}]" if index else place
-    words = pattern(bad, got.astype(np.float64), expected.astype(np.float64))
+    words = pattern(bad, _wide(got), _wide(expected))
     how_many = f"{int(bad.sum()):,} of {bad.size:,} elements" + (f"; {words}" if words else "")
     return where, _number(expected[index], b[index]), _number(got[index], a[index]), how_many
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """In float64; a signalling NaN is no reason to warn."""
+    with np.errstate(invalid="ignore"):
+        return array.astype(np.float64)
 
 
 def _number(value: Any, bits: Any) -> str:
@@ -178,7 +184,7 @@ def same(a: Any, b: Any, allowed: Allowed) -> float | None:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.shape != b.shape or a.dtype != b.dtype:
             return None
-        x, y = a.astype(np.float64), b.astype(np.float64)
+        x, y = _wide(a), _wide(b)
         absolute = allowed.absolute if np.shape(allowed.absolute) in ((), a.shape) else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
             near = np.abs(x - y) <= allowed.relative * np.abs(y) + absolute + 1e-30
@@ -224,6 +230,11 @@ def pattern(bad: np.ndarray, answer: np.ndarray, expected: np.ndarray) -> str:
         words.append("all of them NaN: never written, or computed from what never was")
     elif (answer[bad] == 0).all():
         words.append("all of them 0")
+    if bad.ndim == 1 and not bad.all():
+        first, last = int(bad.argmax()), int(len(bad) - bad[::-1].argmax() - 1)
+        if last > first and bad[first : last + 1].all():
+            at_the_end = last == len(bad) - 1
+            words.append(f"the last {len(bad) - first:,}" if at_the_end else f"elements {first:,} to {last:,}")
     if bad.ndim == 2 and not bad.all():
         columns, rows = np.asarray(bad.all(axis=0)), np.asarray(bad.all(axis=1))
         if columns.any() and (bad == columns[None, :]).all():

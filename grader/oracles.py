@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 
+def widen(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
+    """Dst with src at its start: a bfloat16 is the upper half of a float32's bits."""
+    out = dst.copy()
+    out[: len(src)] = (src.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return out
+
+
 def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     """X / √(mean of x² over the row + eps) · weight (Zhang and Sennrich 2019, equation 4, with Llama's eps)."""
     exact = x.astype(np.float64)

@@ -98,7 +98,8 @@ def safety(bench: Bench, task: Task, args: Sequence[Any], finding: dict[str, Any
 
 
 def _symptom(finding: dict[str, Any]) -> tuple[Any, ...]:
-    return finding["kind"], *(place["text"] for place in finding["places"])
+    """What was found, at which element, in which lines."""
+    return finding["kind"], finding["message"], *(place["text"] for place in finding["places"])
 
 
 def costs(bench: Bench, task: Task, args: Sequence[Any], mine: dict[str, float]) -> Rows:

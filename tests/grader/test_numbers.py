@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from grader import budget, oracles
-from grader.compare import compare, pattern, same
+from grader.compare import compare, exact, pattern, same
 from grader.spec import DTYPES, Allowed
 
 EPS = 1e-5
@@ -123,3 +123,22 @@ def test_maximum_must_be_exact():
 def test_the_same_mistake_in_another_order_is_the_same(other, apart):
     mine = np.array([1.0, np.nan], np.float32)
     assert same(np.array(other, np.float32), mine, Allowed(0.0, np.array([1e-5, 1e-5]))) == apart
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [(768, 1000, "the last 232"), (3, 7, "elements 3 to 6"), (5, 6, ""), (0, 1000, "all of them 0")],
+)
+def test_patterns_of_a_vector_are_put_in_words(first, last, words):
+    expected = np.random.default_rng(0).standard_normal(1000) + 9
+    answer = expected.copy()
+    answer[first:last] = 0.0 if last - first == 1000 else np.linspace(1, 5, last - first)
+    assert pattern(~(answer == expected), answer, expected) == words
+
+
+def test_a_signalling_nan_is_compared_without_a_warning():
+    bits = np.array([0x7F810000, 0x3F800000], np.uint32)
+    other = bits + np.array([0x400000, 0], np.uint32)
+    with np.errstate(all="raise"):
+        assert exact(bits.view(np.float32), bits.view(np.float32)).right
+        assert not exact(other.view(np.float32), bits.view(np.float32)).right
