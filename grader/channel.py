@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.spec import DTYPES, File, Folder, Model, Stream
+from grader.spec import DTYPES, File, Folder, Llama, LlamaConfig, Model, Stream
 
 MAX_BYTES = 4 << 30
 PLAIN = (str, int, float, bool, type(None))
@@ -71,6 +71,14 @@ def encode(value: Any, blobs: list[bytes | memoryview]) -> Any:
             from grader.models import folder
 
             return {"model": str(folder(value.name) / value.file)}
+        case LlamaConfig():
+            return {"config": encode(dict(value.fields), blobs)}
+        case Llama() if value.pulled:
+            from grader.models import folder
+
+            return {"pulled": str(folder(value.pulled))}
+        case Llama():
+            return {"llama": encode(dict(value.fields), blobs), "weights": encode(dict(value.weights), blobs)}
         case Stream():
             return {"stream": encode(list(value.items), blobs)}
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -126,6 +134,12 @@ class Decoder:
                 return folder
             case "model":
                 return Path(described["model"])
+            case "config":
+                return LlamaConfig(self.value(described["config"]))
+            case "pulled":
+                return Llama(pulled=described["pulled"])
+            case "llama":
+                return Llama(self.value(described["llama"]), self.value(described["weights"]))
             case "stream":
                 return Stream(tuple(self.value(described["stream"])))
         raise ValueError(f"a message with {next(iter(described))!r} in it")
@@ -161,22 +175,25 @@ def send(descriptor: int, header: dict[str, Any], blobs: Sequence[bytes | memory
         raise ChannelClosed(str(error)) from error
 
 
-def receive(descriptor: int, limit_s: float | None = None) -> tuple[dict[str, Any], bytearray]:
+def receive(
+    descriptor: int, limit_s: float | None = None, most_bytes: int = MAX_BYTES
+) -> tuple[dict[str, Any], bytearray]:
     """Read one message.
 
     Args:
         limit_s: seconds in which all of it must have come.
+        most_bytes: that its raw part may have.
 
     Raises:
         ChannelClosed: end of file, bytes that are no message, or a message that stops in the middle.
     """
     deadline = None if limit_s is None else time.monotonic() + limit_s
     text_length, body_length = struct.unpack("<QQ", _read(descriptor, 16, deadline))
-    if text_length > 64 << 20 or body_length > MAX_BYTES:
+    if text_length > 64 << 20 or body_length > min(most_bytes, MAX_BYTES):
         raise ChannelClosed("what came is not a message")
     try:
         header = json.loads(_read(descriptor, text_length, deadline))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ChannelClosed("what came is not a message") from error
     if not isinstance(header, dict):
         raise ChannelClosed("what came is not a message")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,28 @@ def judge(task: Task, args: Sequence[Any], got: Any, expected: Any) -> Compariso
     """A result beside the oracle's, as the task wants it compared."""
     if task.budget is None:
         return exact(got, expected)
-    return compare(got, expected, np.dtype(task.dtype(*args)), task.budget(*args))
+    budget = task.budget(*args)
+    got = task.compared(args, got)
+    if isinstance(budget, Mapping):
+        return _in_order(got, expected, budget)
+    return compare(got, expected, np.dtype(task.dtype(*args)), budget)
+
+
+def _in_order(got: Any, expected: Mapping[str, np.ndarray], budget: Mapping[str, Allowed | float]) -> Comparison:
+    """Named tensors one after the other, up to the first that differs: what comes after it follows from it."""
+    if not isinstance(got, dict):
+        return Comparison(np.nan, f"the function returned {type(got).__name__}: expected a dict of arrays")
+    worst = 0.0
+    for number, (name, wanted) in enumerate(expected.items()):
+        if name not in got:
+            return Comparison(np.nan, f"`{name}` is missing: it was never noted")
+        one = compare(got[name], wanted, np.dtype(np.float32), budget[name])
+        if not one.right:
+            before = f"{number} of {len(expected)} tensors before it agree" if number else "it is the first of all"
+            rows = (("first tensor", f"`{name}`; {before}"), *one.rows)
+            return Comparison(one.share, f"`{name}` is wrong: {one.problem}", rows)
+        worst = max(worst, one.share)
+    return Comparison(worst, "")
 
 
 def compare(got: Any, expected: np.ndarray, dtype: np.dtype, budget: Allowed | float) -> Comparison:
@@ -175,13 +196,19 @@ def _short(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def same(a: Any, b: Any, allowed: Allowed) -> float | None:
+def same(a: Any, b: Any, allowed: Allowed | Mapping[str, Allowed]) -> float | None:
     """How far apart two wrong results are, or None where they are not wrong in the same way.
 
     Args:
         allowed: for arrays, how far apart counts as the same, beside b.
     """
+    if isinstance(a, dict) and isinstance(b, dict) and isinstance(allowed, Mapping):
+        if a.keys() != b.keys():
+            return None
+        apart = [same(a[name], b[name], allowed[name]) for name in a if name in allowed]
+        return None if None in apart else max((d for d in apart if d is not None), default=0.0)
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        assert isinstance(allowed, Allowed)
         if a.shape != b.shape or a.dtype != b.dtype:
             return None
         x, y = _wide(a), _wide(b)

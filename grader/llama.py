@@ -14,7 +14,13 @@ Array = np.ndarray
 Trace = dict[str, Array]
 
 
-def forward(config: Mapping[str, Any], weights: Mapping[str, Array], ids: Array, trace: Trace | None = None) -> Array:
+def forward(
+    config: Mapping[str, Any],
+    weights: Mapping[str, Array],
+    ids: Array,
+    trace: Trace | None = None,
+    dtype: type[np.floating[Any]] = np.float64,
+) -> Array:
     """Logits of every position.
 
     Args:
@@ -22,13 +28,14 @@ def forward(config: Mapping[str, Any], weights: Mapping[str, Array], ids: Array,
         weights: by Hugging Face's names, any float dtype.
         ids: [T] token ids.
         trace: filled with every intermediate tensor, by names such as `layer 3 attention`, in order.
+        dtype: of all arithmetic; float32 shows what rounding leaves.
 
     Returns:
-        [T, vocabulary] float64.
+        [T, vocabulary].
     """
     trace = {} if trace is None else trace
     embedding = weights["model.embed_tokens.weight"]
-    x = embedding[ids].astype(np.float64)
+    x = embedding[ids].astype(dtype)
     trace["embedding"] = x
     positions = np.arange(len(ids))
     for layer in range(config["num_hidden_layers"]):
@@ -46,7 +53,7 @@ def forward(config: Mapping[str, Any], weights: Mapping[str, Array], ids: Array,
 def decoder_layer(
     config: Mapping[str, Any], weights: Mapping[str, Array], x: Array, positions: Array, trace: Trace, name: str = ""
 ) -> Array:
-    """One layer on [T, hidden]; `weights` by the names within a layer, such as `self_attn.q_proj.weight`."""
+    """One layer on [T, hidden], in the dtype of x; `weights` by the names within a layer, such as `self_attn.q_proj.weight`."""
     eps = config["rms_norm_eps"]
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
@@ -75,12 +82,12 @@ def decoder_layer(
 
 def rmsnorm(x: Array, weight: Array, eps: float) -> Array:
     """Zhang and Sennrich (2019), equation 4, over the last axis."""
-    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight.astype(np.float64)
+    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight.astype(x.dtype)
 
 
 def linear(x: Array, weight: Array) -> Array:
     """X times the transposed weight."""
-    return x @ weight.astype(np.float64).T
+    return x @ weight.astype(x.dtype).T
 
 
 def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> Array:
@@ -101,7 +108,7 @@ def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> Array:
 
 def rope(x: Array, positions: Array, frequencies: Array) -> Array:
     """Rotate the pairs (i, i + head_dim/2) of [T, heads, head_dim] (Su et al. 2021, section 3.2.2; half-split as in HF)."""
-    angle = positions[:, None, None] * frequencies
+    angle = positions.astype(x.dtype)[:, None, None] * frequencies.astype(x.dtype)
     a, b = np.split(x, 2, axis=-1)
     return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1)
 
@@ -114,7 +121,7 @@ def attention(q: Array, k: Array, v: Array) -> Array:
     out = np.empty_like(q)
     for head in range(heads):
         shared = head // (heads // kv_heads)
-        scores = np.where(visible, q[:, head] @ k[:, shared].T / np.sqrt(head_dim), -np.inf)
+        scores = np.where(visible, q[:, head] @ k[:, shared].T / float(np.sqrt(head_dim)), -np.inf)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         out[:, head] = weights / weights.sum(axis=-1, keepdims=True) @ v[:, shared]
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from grader import compare, mutants
@@ -48,9 +48,7 @@ def numbers(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any
     verdict = Verdict.WRONG if answer["outcome"] == "ok" else VERDICTS.get(answer["outcome"], Verdict.CRASHED)
     if verdict not in (Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT):
         return []
-    budget = task.budget(*args) if task.budget is not None else 0.0
-    allowed = budget if isinstance(budget, Allowed) else Allowed(budget)
-    near = Allowed(4 * allowed.relative, 4 * allowed.absolute)
+    near = _near(task.budget(*args) if task.budget is not None else 0.0)
     nearest, distance = None, float("inf")
     for mutant, worker in _loaded(bench, verdict):
         theirs = worker.call(task.function, args, task.in_place)
@@ -61,12 +59,21 @@ def numbers(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any
         elif compare.judge(task, args, theirs["result"], expected).right:
             apart = None
         else:
-            apart = compare.same(theirs["result"], answer["result"], near)
+            mutants_result, result = task.compared(args, theirs["result"]), task.compared(args, answer["result"])
+            apart = compare.same(mutants_result, result, near)
         if apart is not None and apart < distance:
             nearest, distance = mutant, apart
         if distance == 0.0:
             break
     return _rows(bench, nearest)
+
+
+def _near(budget: Any) -> Any:
+    """How far apart two results may be and still count as wrong in the same way: four budgets."""
+    if isinstance(budget, Mapping):
+        return {name: _near(one) for name, one in budget.items()}
+    allowed = budget if isinstance(budget, Allowed) else Allowed(budget)
+    return Allowed(4 * allowed.relative, 4 * allowed.absolute)
 
 
 def _message(answer: dict[str, Any]) -> str:
@@ -104,10 +111,10 @@ def _symptom(finding: dict[str, Any]) -> tuple[Any, ...]:
 
 def costs(bench: Bench, task: Task, args: Sequence[Any], mine: dict[str, float]) -> Rows:
     """The wasteful mutant that costs the same."""
-    from grader.stages.costs import same
+    from grader.stages.costs import counted, same
 
     def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
-        answer = worker.call(task.function, args, task.in_place)
+        answer = counted(bench, worker, task, args)
         return answer["outcome"] == "ok" and same(mine, answer["costs"], tuple(task.cost_limits))
 
     outputs = sorted({name for t in bench.checks.tasks for name in t.outputs})

@@ -45,6 +45,22 @@ class Model:
 
 
 @dataclass(frozen=True)
+class LlamaConfig:
+    """A model's configuration, in the words of config.json: the lesson gets an `engine.config.Config`."""
+
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Llama:
+    """A whole model, random or pulled: the lesson gets an `engine.model.Model` on its device."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    pulled: str = ""
+
+
+@dataclass(frozen=True)
 class Stream:
     """An iterator over these items. The result, an iterator too, becomes a list of (items taken so far, result)."""
 
@@ -116,23 +132,27 @@ class Task:
 
     Attributes:
         function: its name; `Class.method` makes an object of the first argument and calls the method with the others.
-        oracle: the right result from the same arguments. With a budget: a float64 array. Without: exactly what must come
+        oracle: the right result from the same arguments. With a budget: a float64 array, or a dict of them by name, which
+            are compared in that order. Without: exactly what must come
             back, arrays bit for bit, nested in dicts, lists and tuples as the lesson's are (a dataclass counts as a dict).
-        budget: how far off a correct answer may be, from the arguments (see grader/budget.py); None for not at all.
+        budget: how far off a correct answer may be, from the arguments (see grader/budget.py), for a dict of arrays by name;
+            None for not at all.
         dtype: of the result, from the arguments; only with a budget. Default: that of the first argument.
+        compared: what of a result is compared, from the arguments and the result. Default: all of it.
         in_place: number of the argument that the function fills in place of returning something.
-        outputs: kernel parameters of which every element must be written.
-        cost_limits: largest ratio to the reference's counts, by name: `global bytes`, `shared wavefronts` (trips of a warp
-            to shared memory), `bank conflicts`, `barriers`, `launches`, `host bytes` (the most that Python objects and NumPy
-            arrays took at any time in the call), `milliseconds` (of work by the host's processor: it shows who does things
-            over and over, so give it a limit that no noise reaches).
+        outputs: kernel parameters of which every element must be written; `kernel:name` where not all kernels have it.
+        cost_limits: largest ratio to the reference's counts, by name: `global bytes`, `global requests` (a warp's loads and
+            stores), `shared wavefronts` (trips of a warp to shared memory), `bank conflicts`, `barriers`, `launches`,
+            `host bytes` (the most that Python objects and NumPy arrays took at any time in the call), `milliseconds` (of work
+            by the host's processor: it shows who does things over and over, so give it a limit that no noise reaches).
     """
 
     function: str
     oracle: Callable[..., Any]
     cases: Sequence[Case]
-    budget: Callable[..., Allowed | float] | None = None
+    budget: Callable[..., Allowed | float | Mapping[str, Allowed | float]] | None = None
     dtype: Callable[..., np.dtype] = lambda *args: args[0].dtype
+    compared: Callable[[Sequence[Any], Any], Any] = lambda _args, result: result
     in_place: int | None = None
     bad_input: Sequence[BadInput] = ()
     outputs: Sequence[str] = ()

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
+import os
 import resource
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from engine import device
-from grader import channel, guards
+from grader import channel, guards, materialise
 from grader.spec import Stream
 
 
@@ -244,9 +245,7 @@ class Session:
         guards.given.update(str(path.resolve()) for path in decoder.written)
         self.costs.clear()
         taken = next((Taken(a.items) for a in args if isinstance(a, Stream)), None)
-        given = [
-            taken if isinstance(a, Stream) else device.to_device(a) if isinstance(a, np.ndarray) else a for a in args
-        ]
+        given = [taken if isinstance(a, Stream) else materialise.on_device(a) for a in args]
         before, worked = time.perf_counter(), time.process_time()
         with self.memory() as peak:
             result = function(*given)
@@ -297,7 +296,7 @@ class Session:
         assert self.lesson is not None
         self.unpoison()
         args = channel.Decoder(blob).value(header["args"])
-        given = [device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
+        given = [materialise.on_device(a) for a in args]
         function = self.lesson.function(header["function"])
         return {"outcome": "ok", **time_on_gpu(lambda: function(*given))}
 
@@ -313,6 +312,7 @@ def same_file(path: Path, content: bytes) -> bool:
 def _sum_costs(launches: list[tuple[str, Any]]) -> dict[str, float]:
     return {
         "global bytes": sum(c.global_bytes for _, c in launches),
+        "global requests": sum(c.total("requests", "global") for _, c in launches),
         "shared wavefronts": sum(c.total("transactions", "shared") for _, c in launches),
         "bank conflicts": sum(c.bank_conflicts for _, c in launches),
         "barriers": sum(c.barriers for _, c in launches),
@@ -324,7 +324,8 @@ def main() -> None:
     """Serve until the grader closes the pipe."""
     requests, answers = int(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
+    largest = int(os.environ.get("WARP60_FILE_BYTES", 1 << 30))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     session = Session()
     while True:
         try:

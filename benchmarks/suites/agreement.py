@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,18 +56,30 @@ def _compare(task: Task, case: Case, gpu: Worker, cpu: Worker) -> dict[str, Any]
             raise AssertionError(f"{case.name}: {answer}")
         results.append(answer["result"])
     on_gpu, on_cpu = results
+    if isinstance(on_gpu, dict):  # named tensors: the last follows from all
+        on_gpu, on_cpu = (list(result.values())[-1] for result in results)
     share = 0.0 if exact(on_gpu, on_cpu).right else np.inf
     if task.budget is not None:
-        budget = task.budget(*args)
-        allowed = budget if isinstance(budget, Allowed) else Allowed(budget)
-        wide = np.maximum(np.abs(task.oracle(*args)) * allowed.relative + allowed.absolute, np.finfo(np.float32).tiny)
-        with np.errstate(invalid="ignore"):
-            error = np.abs(on_gpu.astype(np.float64) - on_cpu.astype(np.float64))
-            same = (on_gpu == on_cpu) | (np.isnan(on_gpu) & np.isnan(on_cpu))
-            share = float(np.max(np.where(same, 0.0, error / wide), initial=0.0))
+        share = _share(task, args, on_gpu, on_cpu)
     return {
         "elements": int(on_gpu.size),
         "different": int((on_gpu.view(f"u{on_gpu.itemsize}") != on_cpu.view(f"u{on_cpu.itemsize}")).sum()),
         "ulps": ulps(on_gpu, on_cpu),
         "share_of_budget": share,
     }
+
+
+def _share(task: Task, args: Sequence[Any], on_gpu: np.ndarray, on_cpu: np.ndarray) -> float:
+    """The difference between the two devices as a share of what a correct answer may be off."""
+    assert task.budget is not None
+    budget, right = task.budget(*args), task.oracle(*args)
+    if isinstance(budget, Mapping):
+        name = list(right)[-1]
+        budget, right = budget[name], right[name]
+    allowed = budget if isinstance(budget, Allowed) else Allowed(budget)
+    on_gpu, on_cpu = (task.compared(args, result) for result in (on_gpu, on_cpu))
+    wide = np.maximum(np.abs(right) * allowed.relative + allowed.absolute, np.finfo(np.float32).tiny)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(on_gpu.astype(np.float64) - on_cpu.astype(np.float64))
+        same = (on_gpu == on_cpu) | (np.isnan(on_gpu) & np.isnan(on_cpu))
+        return float(np.max(np.where(same, 0.0, error / wide), initial=0.0))

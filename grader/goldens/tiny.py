@@ -1,7 +1,7 @@
 """Tiny models with random weights, the same on every machine: NumPy makes them from a seed.
 
-They have what makes real models awkward: shared key and value heads, `llama3` frequency scaling, an output matrix of its own, sizes that
-are no powers of two, normalised queries and keys.
+They have what makes real models awkward: shared key and value heads, `llama3` frequency scaling, an output matrix of its own,
+sizes that are no powers of two, normalised queries and keys.
 """
 
 from __future__ import annotations
