@@ -39,6 +39,17 @@ def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> float:
     return arithmetic + rounding
 
 
+def product(x: np.ndarray, weight: np.ndarray) -> Allowed:
+    """The error of a sum of n products for each element, relative to the sum of the products' sizes.
+
+    A product of a float32 and a bfloat16 number has up to 32 significant bits: it is rounded once, alone or in the addition
+    that takes it in. Where the products have both signs, the result can be far smaller than the sum of their sizes.
+    """
+    with np.errstate(invalid="ignore"):
+        sizes = np.abs(x.astype(np.float64)) @ np.abs(weight.astype(np.float64)).T
+    return Allowed(0.0, sum_error(x.shape[-1]) * sizes)
+
+
 def row_sum(x: np.ndarray) -> Allowed:
     """The error of the longest way that a term takes to the result.
 

@@ -19,6 +19,12 @@ def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     return exact / np.sqrt(mean_square + float(np.float32(eps))) * weight.astype(np.float64)
 
 
+def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """X times the transposed weight: x is a vector or has a row for each token."""
+    with np.errstate(invalid="ignore"):  # infinities of both signs give NaN, which is right
+        return x.astype(np.float64) @ weight.astype(np.float64).T
+
+
 def row_sum(x: np.ndarray) -> np.ndarray:
     """The sum of each row."""
     with np.errstate(invalid="ignore"):  # infinities of both signs give NaN, which is right

@@ -313,6 +313,7 @@ def _sum_costs(launches: list[tuple[str, Any]]) -> dict[str, float]:
     return {
         "global bytes": sum(c.global_bytes for _, c in launches),
         "global requests": sum(c.total("requests", "global") for _, c in launches),
+        "global requests": sum(c.total("requests", "global") for _, c in launches),
         "shared wavefronts": sum(c.total("transactions", "shared") for _, c in launches),
         "bank conflicts": sum(c.bank_conflicts for _, c in launches),
         "barriers": sum(c.barriers for _, c in launches),
