@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,7 +27,7 @@ class Bench:
     Args:
         device: `cuda`, `cpu`, or "" for the best that answers.
         on_check: told of each check as it ends.
-        sandboxed: run the lesson in namespaces of its own.
+        sandboxed, hidden, memory_limit: see `grader.grade.grade`.
         stack: closes the workers.
     """
 
@@ -43,32 +42,27 @@ class Bench:
         call_limit_s: float,
         on_check: Callable[[Check], None] | None,
         sandboxed: bool,
+        hidden: Sequence[Path],
+        memory_limit: int | None,
         stack: ExitStack,
     ) -> None:
         self.day, self.folder, self.checks, self.seed, self.on_check = day, folder, checks, seed, on_check
-        self.call_limit_s, self.stack, self.sandboxed = call_limit_s, stack, sandboxed
+        self.call_limit_s, self.stack = call_limit_s, stack
         self.report = Report(day.number, day.slug, str(folder), device or "cpu", seed)
         given = folder.resolve() == day.solution.resolve()
         self.protected = [] if given else [(day.solution / name).resolve() for name in day.files]
         self.has_kernel = any(name.endswith(".cu") for name in day.files)
-        self._cache = self._private_cache() if sandboxed else None
+        compiled = [Path(importlib.util.cache_from_source(str(p))) for p in self.protected if p.suffix == ".py"]
+        self._contained = {
+            "sandboxed": sandboxed, "readable": [folder], "hidden": [*hidden, *self.protected, *compiled],
+            "memory_limit": memory_limit,
+        }  # fmt: skip
         self.worker = self.new_worker(device)
         self._checked: Worker | None = None
 
-    def _private_cache(self) -> Path:
-        """A cache of compiled kernels for this submission alone, with the emulator's own libraries in it."""
-        from emulator import cache, launch
-
-        launch.runtime()
-        private = Path(tempfile.mkdtemp(prefix="warp60-cache-"))
-        self.stack.callback(shutil.rmtree, private, ignore_errors=True)
-        for file in cache.folder().glob("runtime-*"):
-            shutil.copy2(file, private)
-        return private
-
     def new_worker(self, device: str, *, own: bool = True, **options: Any) -> Worker:
         """A worker for the lesson, or one for code of ours."""
-        contained: dict[str, Any] = {"sandboxed": self.sandboxed, "cache": self._cache} if own else {}
+        contained: dict[str, Any] = self._contained if own else {}
         worker = Worker(device, call_limit_s=self.call_limit_s, seed=self.seed, **contained, **options)
         return self.stack.enter_context(worker)
 

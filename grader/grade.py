@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,6 +30,8 @@ def grade(
     call_limit_s: float = CALL_LIMIT_S,
     on_check: Callable[[Check], None] | None = None,
     sandboxed: bool = False,
+    hidden: Sequence[Path] = (),
+    memory_limit: int | None = None,
 ) -> Report:
     """Grade the lesson in a folder.
 
@@ -40,6 +42,8 @@ def grade(
         call_limit_s: seconds that one call may take.
         on_check: told of each check as it ends.
         sandboxed: run the lesson in namespaces of its own (see grader/sandbox.py).
+        hidden: files and folders that it cannot see there, beside those that no lesson can.
+        memory_limit: bytes that the lesson may hold.
 
     Raises:
         GraderError: a file of the lesson is missing or cannot be read.
@@ -58,7 +62,7 @@ def grade(
     with ExitStack() as stack:
         bench = Bench(
             day, folder, load(day.number), device=device, seed=seed, call_limit_s=call_limit_s, on_check=on_check,
-            sandboxed=sandboxed, stack=stack,
+            sandboxed=sandboxed, hidden=hidden, memory_limit=memory_limit, stack=stack,
         )  # fmt: skip
         _run(bench, keep_going)
         bench.report.printed = bench.worker.printed()

@@ -110,10 +110,11 @@ def _state(pid: int) -> str:
         return "X"
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory that a process and everything below it hold."""
+def usage(pid: int) -> tuple[int, int]:
+    """How many processes a process and everything below it are, and the bytes of memory that they hold."""
     total = 0
-    for process in (pid, *descendants(pid)):
+    family = (pid, *descendants(pid))
+    for process in family:
         with contextlib.suppress(OSError, IndexError, ValueError):
             total += int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return total * os.sysconf("SC_PAGE_SIZE")
+    return len(family), total * os.sysconf("SC_PAGE_SIZE")

@@ -22,7 +22,9 @@ from grader.curriculum import REPOSITORY
 
 CALL_LIMIT_S = 20.0
 START_LIMIT_S = 180.0  # of a cold start: the first kernel on a machine compiles the runtime too
+LOAD_LIMIT_S = 10.0  # of importing a lesson, also where calls have less
 PRINTED_SHOWN = 2000
+MOST_PROCESSES = 100  # a compiler takes five
 
 
 class Worker:
@@ -34,8 +36,9 @@ class Worker:
         costs: let the checker count what accesses cost.
         outputs: see `emulator.Checks`.
         schedules, seed: of the checker.
-        cache: where it keeps compiled kernels; default: where everybody does.
+        memory_limit: bytes that it and all that it starts may hold; default: see grader/sandbox.py.
         sandboxed: in namespaces of its own (see grader/sandbox.py).
+        readable, hidden: what it may and may not see there, beside what every worker may.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class Worker:
         schedules: int = 4,
         seed: int = 0,
         call_limit_s: float = CALL_LIMIT_S,
-        cache: Path | None = None,
+        memory_limit: int | None = None,
         sandboxed: bool = False,
+        readable: Sequence[Path] = (),
+        hidden: Sequence[Path] = (),
     ) -> None:
         self.call_limit_s = call_limit_s
-        self.memory_limit = sandbox.memory_limit()
-        self.memory_exceeded = False
+        self.memory_limit = memory_limit or sandbox.memory_limit()
+        self.exceeded = ""  # which limit, in words
         self.left_behind = 0  # processes that the lesson started and that we had to end
         self.device_name, self.device_label = device or "cpu", device or "cpu"  # known once it has loaded a lesson
         self.scratch = Path(tempfile.mkdtemp(prefix="warp60-"))
@@ -68,11 +73,10 @@ class Worker:
             "TMPDIR": str(self.scratch),
             "WARP60_SCRATCH": str(self.scratch),
         }
-        if cache is not None:
-            environment["EMULATOR_CACHE"] = str(cache)
         command = [sys.executable, "-m", "grader.worker", str(requests_out), str(answers_in)]
         if sandboxed:
-            command = sandbox.prefix([self.scratch, *([cache] if cache else [])]) + command
+            environment = sandbox.environment(environment, self.scratch)
+            command = sandbox.prefix(self.scratch, readable=readable, hidden=hidden) + command
         processes.adopt_orphans()
         with processes.lock:
             self.process = subprocess.Popen(
@@ -119,7 +123,8 @@ class Worker:
                 return answer
             self.device_name, self.device_label = str(answer["name"]), str(answer["device"])
         names = [str(path) for path in protected]
-        return self._ask({"do": "load", "folder": str(folder.resolve()), "protected": names}, (), START_LIMIT_S)
+        order = {"do": "load", "folder": str(folder.resolve()), "protected": names}
+        return self._ask(order, (), max(LOAD_LIMIT_S, self.call_limit_s))
 
     def call(self, function: str, args: Sequence[Any], in_place: int | None = None) -> dict[str, Any]:
         """Call the lesson's function on copies; with outcome ok, `result` is what came back.
@@ -143,17 +148,14 @@ class Worker:
             channel.send(self._requests, header, blobs)
             if not self._wait(limit_s):
                 self.close()
-                if self.memory_exceeded:
-                    return {
-                        "outcome": "crashed",
-                        "message": f"it took more than {self.memory_limit / 2**30:.1f} GiB of memory",
-                    }
+                if self.exceeded:
+                    return {"outcome": "crashed", "message": self.exceeded}
                 return {"outcome": "timed-out", "message": f"no answer within {limit_s:g} s"}
-            answer, body = channel.receive(self._answers, limit_s)
+            answer, body = channel.receive(self._answers, limit_s, self.memory_limit)
             answer["outcome"] = str(answer["outcome"])
             if answer["outcome"] == "ok" and "result" in answer:
                 answer["result"] = channel.Decoder(body).value(answer["result"])
-        except (channel.ChannelClosed, KeyError, TypeError, ValueError, StopIteration):
+        except (channel.ChannelClosed, KeyError, TypeError, ValueError, StopIteration, RecursionError):
             return {"outcome": "crashed", "message": self._how_it_ended()}
         return answer
 
@@ -162,8 +164,12 @@ class Worker:
         while (left := deadline - time.monotonic()) > 0:
             if select.select([self._answers], [], [], min(left, 0.1))[0]:
                 return True
-            if processes.resident_bytes(self.process.pid) > self.memory_limit:
-                self.memory_exceeded = True
+            count, held = processes.usage(self.process.pid)
+            if count > MOST_PROCESSES:
+                self.exceeded = f"it started more than {MOST_PROCESSES} processes"
+            elif held > self.memory_limit:
+                self.exceeded = f"it took more than {self.memory_limit / 2**30:.1f} GiB of memory"
+            if self.exceeded:
                 return False
         return False
 
