@@ -1,4 +1,4 @@
-"""What Hugging Face Transformers answers, stored: made by `python grader/goldens/make.py`, never by hand."""
+"""What Hugging Face Transformers answers, stored: made by the `make_…` modules here, never by hand."""
 
 from __future__ import annotations
 
