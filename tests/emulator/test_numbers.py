@@ -151,6 +151,25 @@ def test_single_precision_functions(expression, model, tolerance):
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", ["sincosf", "sincospif", "__sincosf"])
+def test_checker_sees_what_a_function_writes_through_pointers(name):
+    code = """
+    extern "C" __global__ void turned(const float* x, float* out) {
+      __shared__ float sines[32], cosines[32];
+      FUNCTION(x[threadIdx.x], &sines[threadIdx.x], &cosines[threadIdx.x]);
+      BARRIER
+      out[threadIdx.x] = sines[31 - threadIdx.x] + 2 * cosines[31 - threadIdx.x];
+    }""".replace("FUNCTION", name)
+    x, out = np.linspace(-3, 3, 32, dtype=np.float32), np.zeros(32, np.float32)
+    emulator.RawModule(code.replace("BARRIER", "__syncthreads();"), check=True).get_function("turned")(
+        (1,), (32,), (x, out)
+    )
+    angles = x[::-1].astype(np.float64) * (np.pi if name == "sincospif" else 1)
+    np.testing.assert_allclose(out, np.sin(angles) + 2 * np.cos(angles), atol=1e-6)
+    with pytest.raises(emulator.CheckError, match=r"data race on shared `(sines|cosines)"):
+        emulator.RawModule(code.replace("BARRIER", ""), check=True).get_function("turned")((1,), (32,), (x, out))
+
+
 def test_vector_types_have_cudas_sizes_and_alignments():
     cases = {
         "float2": (8, 8),
