@@ -116,14 +116,23 @@ class Speed:
 
     Attributes:
         make: arguments of a size that fills the machine.
-        bytes_moved: the least that the call must move, from its arguments.
+        bytes_moved: the least that the call must move, from its arguments; or
+        operations: the floating-point operations that it takes, where they and not the bytes decide.
         slowest: the lesson may take this many times as long as the reference.
     """
 
     name: str
     make: Make
-    bytes_moved: Callable[[Sequence[Any]], int]
+    bytes_moved: Callable[[Sequence[Any]], int] | None = None
+    operations: Callable[[Sequence[Any]], int] | None = None
     slowest: float = 1.5
+
+    def rate(self, args: Sequence[Any], seconds: float) -> dict[str, float]:
+        """What was done in a second, by its unit."""
+        if self.operations is not None:
+            return {"TFLOP/s": self.operations(args) / seconds / 1e12}
+        assert self.bytes_moved is not None
+        return {"GB/s": self.bytes_moved(args) / seconds / 1e9}
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,14 @@ def _time(bench: Bench, task: Task, name: str) -> None:
             return
         figures.append({k: v for k, v in answer.items() if k != "outcome"})
     mine = figures[0]
-    rate = speed.bytes_moved(args) / mine["median_s"] / 1e9
+    rate = speed.rate(args, mine["median_s"])
+    said = ", ".join(f"{value:,.{0 if value >= 100 else 1}f} {unit}" for unit, value in rate.items())
     if len(figures) == 1:
-        detail = f"{speed.name}: {rate:,.0f} GB/s; {NO_REFERENCE}"
-        bench.add(Check(name, Verdict.NOT_RUN, detail, figures={"mine": mine, "gb_per_s": rate}))
+        detail = f"{speed.name}: {said}; {NO_REFERENCE}"
+        bench.add(Check(name, Verdict.NOT_RUN, detail, figures={"mine": mine, **rate}))
         return
     reference = figures[1]
     ratio = mine["median_s"] / reference["median_s"]
-    detail = f"{speed.name}: {rate:,.0f} GB/s, {1 / ratio:.2f} × the reference"
+    detail = f"{speed.name}: {said}, {1 / ratio:.2f} × the reference"
     verdict = Verdict.PASSED if ratio <= speed.slowest else Verdict.WASTEFUL
-    bench.add(Check(name, verdict, detail, figures={"mine": mine, "reference": reference, "gb_per_s": rate}))
+    bench.add(Check(name, verdict, detail, figures={"mine": mine, "reference": reference, **rate}))
