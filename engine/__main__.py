@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine import terminal
+from engine import commands, terminal
 
 app = typer.Typer(
     add_completion=False,
@@ -17,11 +17,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A small, fast Llama engine. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
 )
-
-
-@app.callback()
-def engine() -> None:
-    """Keeps `pull` a command of its own while it is the only one."""
 
 
 @app.command()
@@ -65,6 +60,9 @@ def _with_progress(work):  # type: ignore[no-untyped-def]
             bars.update(tasks[step], completed=done)
 
         return work(progress)
+
+
+commands.register(app)
 
 
 def main() -> None:
