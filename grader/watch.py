@@ -14,7 +14,7 @@ from typing import Any
 from grader import hints, present, progress
 from grader.curriculum import Day, days
 from grader.grade import GraderError, grade
-from grader.verdict import Report, Verdict
+from grader.verdict import Report
 
 POLL_S = 0.1
 KEYS = "h hint   n next day   l list   r again   q quit"
@@ -71,11 +71,10 @@ class _Watch:
             self.console.clear()
             self.console.print(str(error), markup=False)
             return
-        if self.report.verdict is Verdict.PASSED:
-            try:
-                progress.record(self.day, self.day.lesson, self.report.device, seed)
-            except (OSError, ValueError) as error:
-                self.console.print(f"your progress could not be noted: {error}", markup=False)
+        try:
+            progress.note(self.day, self.day.lesson, self.report)
+        except (OSError, ValueError) as error:
+            self.console.print(f"your progress could not be noted: {error}", markup=False)
         self._show()
 
     def _show(self) -> None:
