@@ -114,7 +114,9 @@ class Decoder:
             return described
         match next(iter(described)):
             case "array":
-                raw = np.frombuffer(self._take(int(described["bytes"])), np.uint8).copy()  # aligned, and writable
+                raw = np.frombuffer(self._take(int(described["bytes"])), np.uint8)
+                if self.scratch is not None or raw.ctypes.data % 16:
+                    raw = raw.copy()  # aligned; and the arguments of a lesson lie apart from each other
                 return raw.view(dtype_named(described["array"])).reshape(described["shape"])
             case "raw":
                 return bytes(self._take(int(described["raw"])))

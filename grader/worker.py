@@ -112,6 +112,7 @@ def describe(error: BaseException, folder: Path) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "outcome": "raised",
         "type": type(error).__name__,
+        "value_error": isinstance(error, ValueError),
         "message": str(error)[:4000],
         "where": where(error, folder),
     }

@@ -42,7 +42,7 @@ def accepted(bench: Bench, worker: Worker, bad: list[tuple[Task, BadInput]]) -> 
     for task, one in bad:
         answer = worker.call(task.function, bench.arguments(one), task.in_place)
         wanted = (one.mentions,) if isinstance(one.mentions, str) else one.mentions
-        if answer["outcome"] != "raised" or answer["type"] != "ValueError":
+        if answer["outcome"] != "raised" or not answer.get("value_error"):
             what = "accepted" if answer["outcome"] == "ok" else f"{answer.get('type', answer['outcome'])}"
             problems[one.name] = f"{what}: expected a ValueError that names {named(wanted)}"
         elif absent := [word for word in wanted if word not in answer["message"]]:
