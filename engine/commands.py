@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[str, typer.Argument(help="a model that was pulled, or its folder", metavar="MODEL")]
+Model = Annotated[
+    str, typer.Argument(help="a model that was pulled, a model's folder, or a .gguf file", metavar="MODEL")
+]
 Prompt = Annotated[str, typer.Argument(help="the text; - reads it from standard input", metavar="PROMPT")]
 Device = Annotated[str, typer.Option("--device", help="cuda or cpu; default: cuda where a GPU answers")]
 
@@ -39,12 +42,18 @@ def open_model(name: str, device_name: str) -> tuple[Path, Any, Any]:
     Raises:
         HubError, ValueError, DeviceError: what is missing or wrong.
     """
-    from engine import device, hub, model
+    from engine import device, gguf_model, hub, model
     from engine.tokenizer import Tokenizer
 
     device.select(device_name or None)
-    folder = hub.require(name)
-    return folder, Tokenizer(folder), model.load(folder)
+    if not name.endswith(".gguf"):
+        folder = hub.require(name)
+        return folder, Tokenizer(folder), model.load(folder)
+    path = Path(name).expanduser()
+    loaded = model.load(path)
+    with tempfile.TemporaryDirectory() as folder_name:
+        gguf_model.write_tokenizer(gguf_model.GGUFModel(path), Path(folder_name))
+        return path, Tokenizer(folder_name), loaded
 
 
 def logits(

@@ -57,13 +57,23 @@ def assemble(config: Config, weights: Mapping[str, Any]) -> Model:
     )
 
 
-def load(folder: Path) -> Model:
-    """A model from its folder.
+def load(path: Path) -> Model:
+    """A model from its folder, or from a GGUF file (dequantized to bfloat16).
 
     Raises:
-        ConfigError, WeightsError: what is wrong with which file.
+        ConfigError, WeightsError, GGUFError: what is wrong with which file.
     """
+    if path.suffix == ".gguf":
+        return _load_gguf(path)
     from engine import weights
 
-    config = configuration.read(folder)
-    return assemble(config, weights.load_weights(folder))
+    return assemble(configuration.read(path), weights.load_weights(path))
+
+
+def _load_gguf(path: Path) -> Model:
+    from engine import gguf_model
+    from engine.weights import ELEMENT
+
+    opened = gguf_model.GGUFModel(path)
+    config = configuration.parse(opened.config(), str(path))
+    return assemble(config, {name: device.to_device(values.astype(ELEMENT)) for name, values in opened.tensors()})

@@ -9,8 +9,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
-from engine import gguf_model, hub
+from engine import config as configuration
+from engine import evaluate, gguf_model, hub, model
 from tests.engine.tiny_gguf import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, TOKENS, interleave, make_gguf, stand_ins
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -158,3 +160,56 @@ def test_truncated_gguf_is_refused(tmp_path, keep):
     with pytest.raises(hub.HubError, match=r"cut\.gguf"):
         hub.pull(str(tmp_path / "cut.gguf"))
     assert hub.find("cut") is None
+
+
+def test_qwen3_has_norms_of_heads_and_no_interleaving(tmp_path):
+    expected = make_gguf(tmp_path / "tiny.gguf", architecture="qwen3", pre="qwen2")
+    opened = gguf_model.GGUFModel(tmp_path / "tiny.gguf")
+    got = dict(opened.tensors())
+    assert set(got) == set(expected)
+    assert all(np.allclose(got[name], values, atol=2e-3) for name, values in expected.items())
+    read = configuration.parse(opened.config())
+    assert (read.qk_norm, read.head_dim, read.rope_scaling) == (True, HEAD_DIM, None)
+    text, _ = opened.tokenizer()
+    tokenizer = Tokenizer.from_str(text)
+    assert tokenizer.decode(tokenizer.encode("hello 2026").ids) == "hello 2026"
+    assert [tokenizer.decode([i]) for i in tokenizer.encode("2026").ids] == list("2026")
+
+
+def llama3_factors(factor: float) -> np.ndarray:
+    """Pair by pair, as Llama 3.1's reference code decides."""
+    out = []
+    for pair in range(HEAD_DIM // 2):
+        wavelength = 2 * np.pi * 50000.0 ** (2 * pair / HEAD_DIM)
+        if wavelength < 8192 / 4:
+            out.append(1.0)
+        elif wavelength > 8192 / 1:
+            out.append(factor)
+        else:
+            smooth = (8192 / wavelength - 1) / (4 - 1)
+            out.append(1 / ((1 - smooth) / factor + smooth))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("factor", [8.0, 32.0])
+def test_rotary_scaling_is_read_back_from_its_factors(tmp_path, factor):
+    make_gguf(tmp_path / "tiny.gguf", rope_factors=llama3_factors(factor))
+    read = configuration.parse(gguf_model.GGUFModel(tmp_path / "tiny.gguf").config())
+    assert read.rope_scaling == configuration.RopeScaling(factor, 1.0, 4.0, 8192)
+
+
+def test_factors_of_another_kind_are_refused(tmp_path):
+    make_gguf(tmp_path / "tiny.gguf", rope_factors=np.linspace(1, 9, HEAD_DIM // 2))
+    with pytest.raises(gguf_model.GGUFError, match=r"rope_freqs\.weight"):
+        gguf_model.GGUFModel(tmp_path / "tiny.gguf").config()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_a_gguf_file_runs_as_its_conversion_does(tmp_path, architecture):
+    file = tmp_path / "tiny.gguf"
+    make_gguf(file, architecture=architecture, tied=False)
+    ids = [3, 40, 41, 7]
+    direct = evaluate.logits(model.load(file), ids)
+    converted = evaluate.logits(model.load(hub.pull(str(file))), ids)
+    assert np.array_equal(direct, converted)
+    assert np.isfinite(direct).all()

@@ -47,6 +47,7 @@ def make_gguf(
     unmerged: tuple[str, ...] = (),
     bos: int | None = 1,
     add_bos: bool | None = None,
+    rope_factors: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """A tiny llama model with every kind of tensor that SmolLM2's file has.
 
@@ -60,6 +61,7 @@ def make_gguf(
         unmerged: tokens of its vocabulary to which no merges lead.
         bos: id of the token that begins a text, or None for a file that names none.
         add_bos: what it says about putting that there, or None for nothing.
+        rope_factors: of the rotary pairs, or None for a file without.
 
     Returns:
         The weights under Hugging Face's names.
@@ -91,7 +93,8 @@ def make_gguf(
 
     def add(name: str, target: str, shape: tuple[int, ...], kind=gguf.GGMLQuantizationType.F32, heads: int = 0) -> None:
         values = rng.standard_normal(shape).astype(np.float32)
-        data = gguf.quants.quantize(interleave(values, heads) if heads else values, kind)
+        interleaved = heads and architecture == "llama"
+        data = gguf.quants.quantize(interleave(values, heads) if interleaved else values, kind)
         values = gguf.quants.dequantize(gguf.quants.quantize(values, kind), kind)  # each row is quantized on its own
         weights[target] = values
         if name != leave_out:
@@ -109,10 +112,15 @@ def make_gguf(
         add(a + "attn_k.weight", b + "self_attn.k_proj.weight", (KV_HEADS * HEAD_DIM, HIDDEN), heads=KV_HEADS)
         add(a + "attn_v.weight", b + "self_attn.v_proj.weight", (KV_HEADS * HEAD_DIM, HIDDEN), q4)
         add(a + "attn_output.weight", b + "self_attn.o_proj.weight", (HIDDEN, HEADS * HEAD_DIM), f16)
+        if architecture == "qwen3":
+            add(a + "attn_q_norm.weight", b + "self_attn.q_norm.weight", (HEAD_DIM,))
+            add(a + "attn_k_norm.weight", b + "self_attn.k_norm.weight", (HEAD_DIM,))
         add(a + "ffn_norm.weight", b + "post_attention_layernorm.weight", (HIDDEN,))
         add(a + "ffn_gate.weight", b + "mlp.gate_proj.weight", (MLP, HIDDEN), q8)
         add(a + "ffn_up.weight", b + "mlp.up_proj.weight", (MLP, HIDDEN))
         add(a + "ffn_down.weight", b + "mlp.down_proj.weight", (HIDDEN, MLP))
+    if rope_factors is not None:
+        writer.add_tensor("rope_freqs.weight", rope_factors.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
