@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class Checks:
     Attributes:
         schedules: runs under different orders of warps and lanes: forward, reverse, then seeded random ones.
         seed: of the random ones.
-        outputs: names of array parameters of which every element must be written; they start poisoned.
+        outputs: names of array parameters of which every element must be written; they start poisoned. `kernel:name` is a
+            parameter of that kernel, `name` one of every kernel.
         costs: count what each line's accesses cost; after a launch, `kernel.costs` has the counts.
         report: called with the kernel's name and its costs after each launch that counts them.
 
@@ -46,6 +48,11 @@ class Checks:
     def __post_init__(self) -> None:
         if self.schedules < 1:
             raise EmulatorError(f"Checks(schedules={self.schedules}): expected at least 1")
+
+    def outputs_of(self, kernel: str) -> list[str]:
+        """Those of `outputs` that concern a kernel, as its parameters are called."""
+        parts = [name.rpartition(":") for name in self.outputs]
+        return [parameter for of, _, parameter in parts if of in ("", kernel)]
 
     def orders(self) -> list[tuple[int, str]]:
         """Number and name of each schedule; see `Request::order` in runtime/src/runtime.h."""
@@ -142,7 +149,8 @@ class Arena:
             place = -(-(place + gap) // 256) * 256 + offset % 256
             self.clusters.append((start, end - start, place))
             place += end - start
-        self._memory = np.empty(place + (1 << 16) + 512, np.uint8)
+        # Mapped, not allocated: memory of the checker's is none of the caller's, should somebody count that (tracemalloc).
+        self._memory = np.frombuffer(mmap.mmap(-1, place + (1 << 16) + 512), np.uint8)
         self._base = -(-_address(self._memory) // 256) * 256
         self._spare = self._base + place + RED_ZONE  # where an empty array points: inside no array
 
@@ -188,7 +196,8 @@ def launch(kernel: RawKernel, request: LaunchRequest, args: Sequence[Any], check
     packer = kernel._packer
     packer.pack(args)  # refuses what does not fit, before anything is copied
     pairs = [(p, a) for p, a in zip(kernel.parameters, args, strict=True) if p.pointer and isinstance(a, np.ndarray)]
-    for name in checks.outputs:
+    outputs = checks.outputs_of(kernel.name)
+    for name in outputs:
         if name not in {p.name for p, _ in pairs}:
             raise EmulatorError(f"{kernel.name}: Checks(outputs=…) names {name!r}, which is no array parameter of it")
     arena = Arena([a for _, a in pairs])
@@ -197,7 +206,7 @@ def launch(kernel: RawKernel, request: LaunchRequest, args: Sequence[Any], check
         _Moved(arena.address(a)) if isinstance(a, np.ndarray) and p.pointer else a
         for p, a in zip(kernel.parameters, args, strict=True)
     ]
-    arrays = _array_requests(pairs, arena, checks)
+    arrays = _array_requests(pairs, arena, outputs)
     check = _check_request(kernel, arrays, request.shared_bytes, checks)
     request.args = packer.pack_addresses(moved)
     request.checked, request.workers = 1, 1
@@ -244,7 +253,9 @@ def dict_of_shapes(pairs: Sequence[tuple[arguments.Parameter, np.ndarray]]) -> d
     return {p.name: a.shape for p, a in pairs}
 
 
-def _array_requests(pairs: Sequence[tuple[arguments.Parameter, np.ndarray]], arena: Arena, checks: Checks) -> Any:
+def _array_requests(
+    pairs: Sequence[tuple[arguments.Parameter, np.ndarray]], arena: Arena, outputs: Sequence[str]
+) -> Any:
     writable = [(_address(a), _address(a) + a.nbytes) for p, a in pairs if not p.constant]
 
     def aliased(array: np.ndarray) -> bool:  # in place: also reachable through a pointer that may write
@@ -255,7 +266,7 @@ def _array_requests(pairs: Sequence[tuple[arguments.Parameter, np.ndarray]], are
     out = (_Array * max(1, len(filled)))()
     for entry, (p, a) in zip(out, filled, strict=False):
         entry.address, entry.bytes, entry.element = arena.address(a), a.nbytes, a.itemsize
-        entry.flags = (1 if p.constant and not aliased(a) else 0) | (2 if p.name in checks.outputs else 0)
+        entry.flags = (1 if p.constant and not aliased(a) else 0) | (2 if p.name in outputs else 0)
         entry.name = (p.name or "argument").encode()[:63]
     return out
 
@@ -350,13 +361,15 @@ def _array_indexed(text: str, column: int) -> str:
     return here[0] if here else ""
 
 
+_sites = (_Site * 4096)()  # one for all launches: whoever measures a caller's memory does not find it there
+
+
 def _costs(module: RawModule, request: LaunchRequest) -> Costs:
     barriers, collectives = ctypes.c_uint64(), ctypes.c_uint64()
-    room = 4096
-    sites = (_Site * room)()
-    count = runtime().emu_check_costs(sites, room, ctypes.byref(barriers), ctypes.byref(collectives))
+    room = len(_sites)
+    count = runtime().emu_check_costs(_sites, room, ctypes.byref(barriers), ctypes.byref(collectives))
     merged: dict[tuple[str, int, bool, bool, int], list[int]] = {}
-    for site in sites[: min(count, room)]:
+    for site in _sites[: min(count, room)]:
         frames = module.own_frames(site.pc) or [(module.name, 0)]
         key = (*frames[0], bool(site.shared), bool(site.write), site.bytes)
         sums = merged.setdefault(key, [0, 0, 0, 0])

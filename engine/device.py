@@ -145,6 +145,17 @@ def _compile(source: Path, stamp: int, flags: Sequence[str], cooperative: bool, 
     )
 
 
+def most_shared_bytes() -> int:
+    """Bytes of shared memory that one block can have, where its kernel asks for more than the usual 48 KiB."""
+    if name() == "cpu":
+        from emulator.module import MAX_DYNAMIC_SHARED
+
+        return MAX_DYNAMIC_SHARED
+    import cupy
+
+    return int(cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"])
+
+
 def to_device(array: np.ndarray) -> Any:
     """A copy of a NumPy array on the device."""
     return array_module().array(array)

@@ -123,3 +123,41 @@ def rope(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> Allow
     with np.errstate(invalid="ignore"):
         bound = np.nan_to_num(np.hypot(first, second), nan=0.0, posinf=0.0) * (angles + 8) * u
     return Allowed(0.0, np.concatenate([bound, bound], axis=2))
+
+
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Allowed:
+    """What errors in the scores, the exponentials and the weighted sum come to, for each element.
+
+    With s the exact scores, p = softmax(s) and o = Σ p·v, in order:
+
+    - A score is a sum of head_dim products, times the scale: its error is at most sum_error(head_dim) + 6 u of
+      |scale| Σ |q·k|. The six: rounding 1/√head_dim (a reciprocal root may be 2 ulp off, that is 4 u), two multiplications.
+    - Subtracting the largest score rounds to u of the difference; a kernel that works with powers of two rounds once more.
+      What the largest score itself is off by drops out: all weights change by the same factor.
+    - An absolute error e of the exponent changes the exponential by the factor exp(e), which no division takes back; the
+      exponential itself is 2 ulp off (CUDA C++ programming guide, appendix on mathematical functions), that is 4 u.
+    - So each weight is off by a factor 1 ± f. Their sum stays 1, so the result is off by at most Σ p·f·|v - o|.
+    - The weighted sum and the sum of the weights round: sum_error(keys) of Σ p·|v| and of |o|. Two more for the division
+      (or a reciprocal and a multiplication).
+    """
+    u = unit_roundoff(DTYPES["float32"])
+    tokens, heads, head_dim = q.shape
+    before, group = len(k) - tokens, heads // k.shape[1]
+    scale = 1 / math.sqrt(head_dim)
+    exact_q = q.astype(np.float64)
+    exact_k, exact_v = (np.repeat(array.astype(np.float64), group, axis=1) for array in (k, v))
+    bound = np.zeros(q.shape)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for i in range(tokens):
+            keys, values = exact_k[: before + i + 1], exact_v[: before + i + 1]
+            scores = scale * np.einsum("hd,jhd->jh", exact_q[i], keys)
+            sizes = scale * np.einsum("hd,jhd->jh", np.abs(exact_q[i]), np.abs(keys))
+            below = scores - scores.max(axis=0)
+            weights = np.exp(below)
+            weights /= weights.sum(axis=0)
+            off = np.expm1((sum_error(head_dim) + 6 * u) * sizes + 2 * u * np.abs(below) + 4 * u)
+            result = np.einsum("jh,jhd->hd", weights, values)
+            bound[i] = np.einsum("jh,jhd->hd", weights * off, np.abs(values - result))
+            bound[i] += sum_error(len(keys)) * (np.einsum("jh,jhd->hd", weights, np.abs(values)) + np.abs(result))
+            bound[i] += 2 * u * np.abs(result)
+    return Allowed(0.0, bound)

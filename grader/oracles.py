@@ -74,3 +74,15 @@ def rope_by_table(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray)
     cos, sin = (np.array(table[name], np.float32).astype(np.float64)[:, None, :] for name in ("cos", "sin"))
     first, second = np.split(x.astype(np.float64), 2, axis=2)
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=2)
+
+
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Causal attention, one query at a time on the keys that it sees: what lies behind them cannot get in."""
+    exact_q, exact_k, exact_v = (array.astype(np.float64) for array in (q, k, v))
+    before = len(k) - len(q)
+    with np.errstate(invalid="ignore"):  # NaN among the keys gives NaN, which is right
+        rows = [
+            llama.attention(exact_q[i : i + 1], exact_k[: before + i + 1], exact_v[: before + i + 1])
+            for i in range(len(q))
+        ]
+    return np.concatenate([exact_q[:0], *rows])

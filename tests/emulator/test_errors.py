@@ -230,3 +230,15 @@ def test_bad_settings_are_named(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(emulator.EmulatorError, match=name):
         kernel(FINE)((1,), (4,), (np.zeros(4, np.float32),))
+
+
+def test_outputs_may_be_those_of_one_kernel():
+    code = G.replace(" k", " fill") + "(float* x) { x[0] = 1; }\n" + G + "(float* y) { y[0] = 1; }"
+    y = np.zeros(4, np.float32)
+    for outputs in ((), ("fill:x",), ("fill:y",)):
+        kernel(code, check=emulator.Checks(outputs=outputs))((1,), (1,), (y,))
+    with pytest.raises(emulator.CheckError, match="y"):
+        kernel(code, check=emulator.Checks(outputs=("fill:x", "k:y")))((1,), (1,), (y,))
+    for outputs in (("x",), ("k:x",)):
+        with pytest.raises(emulator.EmulatorError, match="names 'x', which is no array parameter"):
+            kernel(code, check=emulator.Checks(outputs=outputs))((1,), (1,), (y,))

@@ -1,0 +1,77 @@
+"""Day 13: causal attention in three kernels, with all scores in device memory."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import device
+from engine.ops.arguments import FLOAT32, check_array
+
+THREADS = 128  # of a block: four warps; the kernels are compiled for this number
+MAX_TOKENS = 2**31 - THREADS  # the kernels' key index is an int, and steps past the last key
+MAX_HEADS = 65535  # blocks that one grid can have along y
+
+
+def kernel(name: str) -> Any:
+    """A kernel of kernel.cu: `attention_scores`, `softmax_rows` or `weighted_sums`."""
+    return device.load_module(Path(__file__).with_name("kernel.cu"), {"THREADS": THREADS}).get_function(name)
+
+
+def check_arguments(q: Any, k: Any, v: Any) -> None:
+    """Refuse what the kernels would misread.
+
+    Raises:
+        ValueError: the message names the argument, what it is and what was expected.
+    """
+    check_array("q", q, ("tokens", "heads", "head_dim"), FLOAT32)
+    tokens, heads, head_dim = q.shape
+    if tokens > MAX_TOKENS or not 1 <= heads <= MAX_HEADS or not 1 <= head_dim <= MAX_TOKENS:
+        most = f"at most {MAX_TOKENS} tokens, 1 to {MAX_HEADS} heads and at least 1 column of a head"
+        raise ValueError(f"q has shape {q.shape}: expected {most}")
+    check_array("k", k, q.shape, FLOAT32)
+    check_array("v", v, q.shape, FLOAT32)
+
+
+def score_bytes(tokens: int, heads: int) -> int:
+    """Bytes of the scores of all heads: what `causal_attention` takes in device memory beside its arguments and result."""
+    # solve: begin
+    # stub: raise NotImplementedError("day 13: a float32 for each head, query and key")
+    return 4 * heads * tokens * tokens
+    # solve: end
+
+
+def causal_attention(q: Any, k: Any, v: Any) -> Any:
+    """Causal attention: for each head, softmax(q · kᵀ / √head_dim) · v, where a query sees no key after its own.
+
+    Args:
+        q: [tokens, heads, head_dim] float32, on the device.
+        k: like q.
+        v: like q.
+
+    Returns:
+        A new array, like q. No number of a later token has any influence on an earlier row, be it NaN.
+
+    Raises:
+        ValueError: see `check_arguments`.
+    """
+    check_arguments(q, k, v)
+    # solve: begin
+    # stub: raise NotImplementedError("day 13: scores, softmax, weighted sums: three launches, a block for each query and head")
+    tokens, heads, head_dim = q.shape
+    out = device.xp.empty_like(q)
+    if tokens > 0:  # a grid of no blocks is refused
+        scores = device.xp.empty((heads, tokens, tokens), np.float32)
+        grid, sizes = (tokens, heads), (np.int32(tokens), np.int32(heads), np.int32(head_dim))
+        scale = np.float32(1 / math.sqrt(head_dim))
+        kernel("attention_scores")(grid, (THREADS,), (q, k, scores, *sizes, scale))
+        kernel("softmax_rows")(grid, (THREADS,), (scores, np.int32(tokens)))
+        kernel("weighted_sums")(grid, (THREADS,), (scores, v, out, *sizes))
+    return out
+    # solve: end
+
+
+if __name__ == "__main__":
+    for tokens in (512, 2048, 8192, 32768, 131072):
+        print(f"{tokens:8,} tokens, 32 heads: {score_bytes(tokens, 32) / 2**20:12,.0f} MiB of scores")
