@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from grader import goldens, llama
@@ -12,6 +14,17 @@ def widen(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
     out = dst.copy()
     out[: len(src)] = (src.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return out
+
+
+def embedding(ids: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """A row of the table for each token."""
+    return table[ids]
+
+
+def token_ids(ids: Sequence[int], vocabulary: int) -> np.ndarray:
+    """The ids as int32; those that are not in the vocabulary are refused, so they have no answer."""
+    assert all(0 <= token < vocabulary for token in ids)
+    return np.array(ids, np.int32)
 
 
 def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:

@@ -24,20 +24,28 @@ def _rows(bench: Bench, mutant: mutants.Mutant | None) -> Rows:
 
 
 def _loaded(bench: Bench, verdict: Verdict, **options: Any) -> Iterator[tuple[mutants.Mutant, Worker]]:
-    """The mutants that may fail with that verdict, each loaded into a worker."""
+    """The mutants that may fail with that verdict, each loaded into a worker.
+
+    Those that write where they should not come last, and nothing runs after them in their process, except under the checker.
+    """
     worker: Worker | None = None
+    fitting = [mutant for mutant in mutants.mutants(bench.day) if verdict in mutant.verdicts]
     with mutants.Workshop() as workshop:
         try:
-            for mutant in mutants.mutants(bench.day):
-                if verdict not in mutant.verdicts:
-                    continue
+            for mutant in sorted(fitting, key=_harmful):
                 if worker is None or worker.process.poll() is not None or worker.closed:
                     worker = Worker("cpu", call_limit_s=MUTANT_LIMIT_S, seed=bench.seed, **options)
                 if worker.load(workshop.folder(bench.day, mutant))["outcome"] == "ok":
                     yield mutant, worker
+                if _harmful(mutant) and not options.get("check"):
+                    worker.close()
         finally:
             if worker is not None:
                 worker.close()
+
+
+def _harmful(mutant: mutants.Mutant) -> bool:
+    return Verdict.UNSAFE in mutant.verdicts or Verdict.CRASHED in mutant.verdicts
 
 
 def numbers(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any], expected: Any) -> Rows:
@@ -87,8 +95,11 @@ def manners(bench: Bench, bad: list[tuple[Task, BadInput]], problems: dict[str, 
 
     telling = sorted(bad, key=lambda one: one[1].name not in problems)  # most mutants differ in the first of these
 
+    def how(problems: dict[str, str], name: str) -> str:
+        return problems.get(name, "").split(":")[0]
+
     def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
-        return all(bool(accepted(bench, worker, [one])) == (one[1].name in problems) for one in telling)
+        return all(how(accepted(bench, worker, [one]), one[1].name) == how(problems, one[1].name) for one in telling)
 
     return _first(bench, Verdict.WRONG, matches)
 
@@ -105,8 +116,9 @@ def safety(bench: Bench, task: Task, args: Sequence[Any], finding: dict[str, Any
 
 
 def _symptom(finding: dict[str, Any]) -> tuple[Any, ...]:
-    """What was found, at which element, in which lines."""
-    return finding["kind"], finding["message"], *(place["text"] for place in finding["places"])
+    """What was found, at which element, in which lines, by which threads."""
+    places = ((place["text"], str(place["block"]), str(place["thread"])) for place in finding["places"])
+    return finding["kind"], finding["message"], *places
 
 
 def costs(bench: Bench, task: Task, args: Sequence[Any], mine: dict[str, float]) -> Rows:

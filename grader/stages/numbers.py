@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from grader.models import ModelMissing
 from grader.spec import Case, Task
 from grader.verdict import Check, Verdict
 
+Finding = tuple[Case, dict[str, Any]]  # what the checker found, and in which case
 HOPELESS = (Verdict.NOT_SOLVED, Verdict.COMPILE_ERROR, Verdict.CRASHED, Verdict.TIMED_OUT)
 
 
@@ -39,7 +41,8 @@ def _case(bench: Bench, task: Task, case: Case) -> Check:
     except ModelMissing as missing:
         return Check(case.name, Verdict.NOT_RUN, str(missing))
     if answer["outcome"] != "ok":
-        return _with_rows(failure(case.name, answer), recognise.numbers(bench, task, args, answer, expected))
+        finding = _finding(bench, task, case) if answer["outcome"] == "crashed" else None
+        return _explained(bench, task, case, failure(case.name, answer), answer, expected, finding)
     for what, which in (("argument", answer["changed"]), ("file", answer["changed_files"])):
         if which:
             names = ", ".join(map(str, which))
@@ -54,19 +57,21 @@ def _case(bench: Bench, task: Task, case: Case) -> Check:
     if untouched:
         return Check(case.name, Verdict.NOT_SOLVED, f"{untouched} is as it was: its body is still to be written")
     check = Check(case.name, Verdict.WRONG, comparison.problem, comparison.rows, figures)
-    finding = _finding(bench, task, case)
-    if finding is None:
-        return _with_rows(check, recognise.numbers(bench, task, args, answer, expected))
-    known = recognise.safety(bench, task, args, finding) or recognise.numbers(bench, task, args, answer, expected)
-    return _with_rows(check, [*finding_rows(finding), *known])
+    return _explained(bench, task, case, check, answer, expected, _finding(bench, task, case))
 
 
 def _rounded(share: float) -> float | None:
     return None if np.isnan(share) else round(share, 4)
 
 
-def _with_rows(check: Check, rows: list[tuple[str, str]]) -> Check:
-    return Check(check.name, check.verdict, check.detail, check.rows + tuple(rows), check.figures)
+def _explained(
+    bench: Bench, task: Task, case: Case, check: Check, answer: dict[str, Any], expected: Any, found: Finding | None
+) -> Check:
+    """A failed check with what the checker found, and the mistake that it looks like."""
+    rows = finding_rows(found[1]) if found else []
+    known = recognise.safety(bench, task, bench.arguments(found[0]), found[1]) if found else []
+    known = known or recognise.numbers(bench, task, bench.arguments(case), answer, expected)
+    return Check(check.name, check.verdict, check.detail, (*check.rows, *rows, *known), check.figures)
 
 
 def _untouched(bench: Bench) -> str:
@@ -77,9 +82,14 @@ def _untouched(bench: Bench) -> str:
     return ""
 
 
-def _finding(bench: Bench, task: Task, case: Case) -> dict[str, Any] | None:
-    """A race or a stray access, which explains wrong numbers better than the numbers do."""
-    if not case.sanitize or bench.load(bench.checked())["outcome"] != "ok":
+def _finding(bench: Bench, task: Task, case: Case) -> Finding | None:
+    """A race or a stray access, which explains wrong numbers better than the numbers do; in a small case, if this is none."""
+    small = [case] if case.sanitize else [one for one in task.cases if one.sanitize]
+    if not small or bench.load(bench.checked())["outcome"] != "ok":
         return None
-    answer: dict[str, Any] = bench.checked().call(task.function, bench.arguments(case), task.in_place)
-    return answer["findings"][0] if answer["outcome"] == "unsafe" else None
+    for one in small:
+        with contextlib.suppress(ModelMissing):
+            answer = bench.checked().call(task.function, bench.arguments(one), task.in_place)
+            if answer["outcome"] == "unsafe":
+                return one, answer["findings"][0]
+    return None
