@@ -9,7 +9,7 @@ from pathlib import Path
 from engine import terminal
 from grader.commands.app import app
 
-for _name in ("grade", "learn", "author"):  # in the order of `--help`
+for _name in ("grade", "learn", "teach", "author"):  # in the order of `--help`
     importlib.import_module(f"grader.commands.{_name}")
 
 

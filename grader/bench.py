@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from grader import edition
+from grader import edition, progress
 from grader.curriculum import REPOSITORY, Day
 from grader.models import ModelMissing
 from grader.runner import Worker, copies
@@ -59,6 +59,7 @@ class Bench:
         }  # fmt: skip
         self.worker = self.new_worker(device)
         self._checked: Worker | None = None
+        self._loaded: list[Worker] = []
 
     def new_worker(self, device: str, *, own: bool = True, **options: Any) -> Worker:
         """A worker for the lesson, or one for code of ours."""
@@ -74,8 +75,15 @@ class Bench:
         return self._checked
 
     def load(self, worker: Worker) -> dict[str, Any]:
-        """Load the lesson into a worker."""
-        return worker.load(self.folder, self.protected)
+        """Load the lesson into a worker.
+
+        The learner's own runs on the learner's own pieces where its numbers are compared, and everywhere in a student edition,
+        which may have no others. A worker is told of them once.
+        """
+        mine = self.folder.resolve() == self.day.lesson.resolve() and worker not in self._loaded
+        compared = worker is self.worker or edition.read(REPOSITORY) is not None
+        self._loaded.append(worker)
+        return worker.load(self.folder, self.protected, progress.pieces(self.day) if mine and compared else None)
 
     def arguments(self, what: Case | BadInput | Speed) -> Sequence[Any]:
         """The arguments of a case, from this grading's seed.

@@ -52,6 +52,18 @@ def product(x: np.ndarray, weight: np.ndarray) -> Allowed:
     return Allowed(0.0, sum_error(x.shape[-1]) * sizes)
 
 
+def tensor_core_product(x: np.ndarray, weight: np.ndarray) -> Allowed:
+    """The error of a sum of n products on tensor cores, relative to the sum of the products' sizes.
+
+    Products of two bfloat16 numbers are exact in float32. But tensor cores cut off where others round (Fasi, Higham, Mikaitis
+    and Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021): a term to the last place of the sum that takes it in, and
+    that sum once more. Each is less than 2^-23 of the sum, and errors that all point the same way add up: 2 n 2^-23.
+    """
+    with np.errstate(invalid="ignore"):
+        sizes = np.abs(x.astype(np.float64)) @ np.abs(weight.astype(np.float64)).T
+    return Allowed(0.0, 4 * x.shape[-1] * unit_roundoff(DTYPES["float32"]) * sizes)
+
+
 def row_sum(x: np.ndarray) -> Allowed:
     """The error of the longest way that a term takes to the result.
 
@@ -125,6 +137,47 @@ def rope(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> Allow
     return Allowed(0.0, np.concatenate([bound, bound], axis=2))
 
 
+SWIGLU_ROUNDINGS = (
+    8.0  # u, relative: 5 for expf (2 ulp of the rounded value), 1 each for the sum, the quotient, the product
+)
+
+
+def swiglu(gate: np.ndarray, up: np.ndarray) -> Allowed:
+    """Eight roundings; and where exp(-gate) is no float32, or its reciprocal none, the factor may be 0.
+
+    That begins at gates of -ln(2^126) = -87.3, where the reciprocal is below the smallest normal number and a GPU may flush it
+    to zero. |silu| is less than 89 · 2^-126 there.
+    """
+    u = unit_roundoff(DTYPES["float32"])
+    with np.errstate(invalid="ignore"):
+        return Allowed(SWIGLU_ROUNDINGS * u, 89 * 2.0**-126 * np.nan_to_num(np.abs(up.astype(np.float64))))
+
+
+def mlp(x: np.ndarray, w_gate: np.ndarray, w_up: np.ndarray, w_down: np.ndarray) -> Allowed:
+    """The errors of both first products, through silu and the gating, through the last product, and its own.
+
+    A product may be off as `product` says, and on a GPU by 2^-17 of each term more: `engine.ops.linear` takes each number of x
+    apart into two bfloat16 numbers there. These roundings are independent, so they add up like their squares (λ as in
+    `sum_error`). silu's slope is at most 1.1, so an error e of the gate changes the gated number by up to 1.1·e·|up|, and
+    one of up by e·|silu|. The gated numbers' errors are independent as well: through the last product, too, they add up
+    like their squares.
+    """
+    u = unit_roundoff(DTYPES["float32"])
+
+    def off(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        sizes, squares = np.abs(values) @ np.abs(weight).T, (values**2) @ (weight**2).T
+        return np.asarray(sum_error(weight.shape[1]) * sizes + LAMBDA * 2.0**-17 * np.sqrt(squares))
+
+    exact, gates, ups, downs = (array.astype(np.float64) for array in (x, w_gate, w_up, w_down))
+    gate, up = exact @ gates.T, exact @ ups.T
+    off_gate, off_up = off(exact, gates), off(exact, ups)
+    silu = gate / (1 + np.exp(-gate))
+    off_hidden = (
+        1.1 * off_gate * (np.abs(up) + off_up) + np.abs(silu) * off_up + SWIGLU_ROUNDINGS * u * np.abs(silu * up)
+    )
+    return Allowed(0.0, np.sqrt((off_hidden**2) @ (downs**2).T) + off(silu * up, downs))
+
+
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Allowed:
     """What errors in the scores, the exponentials and the weighted sum come to, for each element.
 
@@ -161,3 +214,27 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Allowed:
             bound[i] += sum_error(len(keys)) * (np.einsum("jh,jhd->hd", weights, np.abs(values)) + np.abs(result))
             bound[i] += 2 * u * np.abs(result)
     return Allowed(0.0, bound)
+
+
+COMPOSED = 16.0  # times what NumPy's float32 leaves: another order of the sums, a few ulp in exp, sin and cos
+
+
+def float32_noise(rounded: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> dict[str, Allowed]:
+    """For tensors at the end of many operations: from the rounding that the same formulas suffer in NumPy's float32.
+
+    A bound for each operation, multiplied through a layer, would allow thousands of times too much. The measured error of
+    another correct float32 computation, on the same numbers, follows each tensor's own conditioning.
+
+    Args:
+        rounded: the tensors, computed in float32.
+        exact: the same in float64.
+
+    Returns:
+        For each tensor: 16 times the largest of these errors, for every element, and 16 roundings of its own size for the large
+        ones.
+    """
+    out = {}
+    for name, value in exact.items():
+        error = np.abs(rounded[name].astype(np.float64) - value)
+        out[name] = Allowed(COMPOSED * unit_roundoff(DTYPES["float32"]), COMPOSED * float(error.max(initial=0.0)))
+    return out

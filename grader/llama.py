@@ -1,6 +1,6 @@
 """Llama and Qwen3 in float64 with NumPy: the oracle for whole layers and models, written from the definitions.
 
-It shares no code with the engine. That it is right is shown by the goldens of Hugging Face Transformers (tests/grader/test_llama.py).
+It shares no code with the engine. Stored answers of Hugging Face Transformers show that it is right (tests/grader/test_llama.py).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def forward(
         x = decoder_layer(config, mine, x, positions, trace, f"layer {layer} ")
     x = rmsnorm(x, weights["model.norm.weight"], config["rms_norm_eps"])
     trace["final norm"] = x
-    head = weights["lm_head.weight"] if "lm_head.weight" in weights else embedding
+    head = weights.get("lm_head.weight", embedding)
     logits = linear(x, head)
     trace["logits"] = logits
     return logits

@@ -89,6 +89,18 @@ def rope_by_table(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray)
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=2)
 
 
+def swiglu(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Gate / (1 + exp(-gate)) · up (Shazeer 2020, equation 5, with beta 1)."""
+    exact = gate.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # 1 / infinity is 0, and -inf / inf NaN, as the formula has it
+        return exact / (1 + np.exp(-exact)) * up.astype(np.float64)
+
+
+def mlp(x: np.ndarray, w_gate: np.ndarray, w_up: np.ndarray, w_down: np.ndarray) -> np.ndarray:
+    """Two products, SwiGLU, one product."""
+    return product(swiglu(product(x, w_gate), product(x, w_up)), w_down)
+
+
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Causal attention, one query at a time on the keys that it sees: what lies behind them cannot get in."""
     exact_q, exact_k, exact_v = (array.astype(np.float64) for array in (q, k, v))

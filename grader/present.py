@@ -27,7 +27,16 @@ def report(console: Console, day: Day, graded: Report, target: str, is_learners:
         return
     console.print(header(day, graded.device, graded.seed))
     checks(console, graded)
+    _pieces(console, graded)
     verdict(console, day, graded, target, is_learners)
+
+
+def _pieces(console: Console, graded: Report) -> None:
+    """Whose code the lesson ran on, where it ran on other days' pieces."""
+    by_owner = {whose: [p for p, w in graded.pieces.items() if w == whose] for whose in ("yours", "reference")}
+    said = "; ".join(f"{whose}: {', '.join(names)}" for whose, names in by_owner.items() if names)
+    if said:
+        console.print(Text(f"  ran on pieces, {said}", style="dim"))
 
 
 def header(day: Day, device: str, seed: int) -> Table:

@@ -89,6 +89,16 @@ def _message(answer: dict[str, Any]) -> str:
     return " ".join(w for w in str(answer.get("message", "")).split() if "/" not in w)
 
 
+def changes(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any]) -> Rows:
+    """The mutant that changes the same arguments."""
+
+    def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
+        theirs = worker.call(task.function, args, task.in_place)
+        return theirs["outcome"] == "ok" and all(theirs[w] == answer[w] for w in ("changed", "changed_files"))
+
+    return _first(bench, Verdict.WRONG, matches)
+
+
 def manners(bench: Bench, bad: list[tuple[Task, BadInput]], problems: dict[str, str]) -> Rows:
     """The mutant that lets the same bad input pass."""
     from grader.stages.manners import accepted

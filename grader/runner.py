@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +109,16 @@ class Worker:
         """Whether it was ended, by its user or for taking too long."""
         return self._requests == -1
 
-    def load(self, folder: Path, protected: Sequence[Path] = ()) -> dict[str, Any]:
+    def load(
+        self, folder: Path, protected: Sequence[Path] = (), pieces: Mapping[str, Path] | None = None
+    ) -> dict[str, Any]:
         """Import the lesson in that folder; the answer's `outcome` is ok, or what went wrong.
 
         Args:
             folder: with lesson.py and the other files of the day.
             protected: files that it may not open.
+            pieces: lessons that stand for parts of the engine (see engine/pieces.py); with some, or with none of them in an
+                empty dict, answers say which parts were used.
         """
         if not self._started:
             self._started = True
@@ -123,7 +127,9 @@ class Worker:
                 return answer
             self.device_name, self.device_label = str(answer["name"]), str(answer["device"])
         names = [str(path) for path in protected]
-        order = {"do": "load", "folder": str(folder.resolve()), "protected": names}
+        order: dict[str, Any] = {"do": "load", "folder": str(folder.resolve()), "protected": names}
+        if pieces is not None:
+            order["pieces"] = {piece: str(path) for piece, path in pieces.items()}
         return self._ask(order, (), max(LOAD_LIMIT_S, self.call_limit_s))
 
     def call(self, function: str, args: Sequence[Any], in_place: int | None = None) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Report:
     seconds: float = 0.0
     remaining: int = 0  # cases left out after the first failure
     printed: str = ""  # what the lesson itself wrote
+    pieces: dict[str, str] = field(default_factory=dict)  # parts of the engine that it ran on: `yours` or `reference`
 
     @property
     def verdict(self) -> Verdict:
@@ -95,4 +96,5 @@ class Report:
                 for c in self.checks
             ],
             "seconds": round(self.seconds, 3),
+            **({"pieces": self.pieces} if self.pieces else {}),
         }

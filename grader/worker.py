@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import device
+from engine import device, pieces
 from grader import channel, guards, materialise
 from grader.spec import Stream
 
@@ -202,6 +202,7 @@ class Session:
     def __init__(self) -> None:
         self.lesson: Lesson | None = None
         self.count_costs = False
+        self.tell_pieces = False
         self.folder = Path()
         self.costs: list[tuple[str, Any]] = []
         self.unpoison: Callable[[], None] = lambda: None
@@ -234,6 +235,9 @@ class Session:
         """Import a lesson."""
         self.folder = Path(header["folder"])
         guards.install(self.folder, header["protected"])
+        if "pieces" in header:
+            self.tell_pieces = True
+            pieces.install({piece: Path(path) for piece, path in header["pieces"].items()})
         self.lesson = Lesson(self.folder)
         return {"outcome": "ok"}
 
@@ -271,6 +275,8 @@ class Session:
         answer = {
             "outcome": "ok", "result": described, "seconds": seconds, "changed": changed, "changed_files": changed_files,
         }  # fmt: skip
+        if self.tell_pieces:
+            answer["pieces"] = pieces.in_use()
         if self.count_costs:
             host = {"host bytes": peak[0], "milliseconds": round(1000 * worked, 1)}
             answer["costs"] = {**_sum_costs(self.costs), **host}
@@ -313,7 +319,6 @@ def same_file(path: Path, content: bytes) -> bool:
 def _sum_costs(launches: list[tuple[str, Any]]) -> dict[str, float]:
     return {
         "global bytes": sum(c.global_bytes for _, c in launches),
-        "global requests": sum(c.total("requests", "global") for _, c in launches),
         "global requests": sum(c.total("requests", "global") for _, c in launches),
         "shared wavefronts": sum(c.total("transactions", "shared") for _, c in launches),
         "bank conflicts": sum(c.bank_conflicts for _, c in launches),

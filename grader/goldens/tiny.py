@@ -87,11 +87,15 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return out
 
 
-def weights(name: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random bfloat16 weights of `tiny-llama` or `tiny-qwen3`: norms around 1, matrices that keep activations' size."""
+def weights(name: str, seed: int = 0, **changed: Any) -> dict[str, np.ndarray]:
+    """Random bfloat16 weights of `tiny-llama` or `tiny-qwen3`: norms around 1, matrices that keep activations' size.
+
+    Args:
+        changed: fields of the configuration that are not the model's own.
+    """
     rng = np.random.default_rng([seed, *name.encode()])
     out = {}
-    for tensor, shape in shapes(MODELS[name]).items():
+    for tensor, shape in shapes({**MODELS[name], **changed}).items():
         if len(shape) == 1:
             values = 1.0 + 0.3 * rng.standard_normal(shape)
         else:

@@ -24,7 +24,7 @@ def run(bench: Bench) -> None:
     if bench.day.has_solution:
         workers.append((counting_worker(bench, own=False), bench.day.solution))
     for worker, folder in workers:
-        loaded = worker.load(folder, bench.protected if worker is mine else ())
+        loaded = bench.load(worker) if worker is mine else worker.load(folder)
         if loaded["outcome"] != "ok":
             bench.add(failure("costs", loaded))
             return

@@ -43,11 +43,12 @@ def _case(bench: Bench, task: Task, case: Case) -> Check:
     if answer["outcome"] != "ok":
         finding = _finding(bench, task, case) if answer["outcome"] == "crashed" else None
         return _explained(bench, task, case, failure(case.name, answer), answer, expected, finding)
+    bench.report.pieces |= {p: whose for p, whose in answer.get("pieces", {}).items() if p != bench.day.piece}
     for what, which in (("argument", answer["changed"]), ("file", answer["changed_files"])):
         if which:
             names = ", ".join(map(str, which))
             problem = f"the lesson changed its {what} {names}: it must leave them as they are"
-            return Check(case.name, Verdict.WRONG, problem)
+            return Check(case.name, Verdict.WRONG, problem, tuple(recognise.changes(bench, task, args, answer)))
     comparison = judge(task, args, answer["result"], expected)
     figures = {} if task.budget is None else {"share_of_budget": _rounded(comparison.share)}
     if comparison.right:

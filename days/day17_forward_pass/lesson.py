@@ -1,0 +1,49 @@
+"""Day 17: the whole model, from token ids to logits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.model import Model
+from engine.ops.arguments import INT32, check_array
+from engine.ops.decoder_layer import Note, decoder_layer, ignore
+from engine.ops.embedding import embedding
+from engine.ops.linear import linear
+from engine.ops.rmsnorm import rmsnorm
+
+
+def forward(
+    model: Model,
+    ids: Any,
+    positions: Any,
+    caches: Sequence[Any] | None = None,
+    last_only: bool = False,
+    note: Note = ignore,
+) -> Any:
+    """Logits: for each position, how well each token of the vocabulary would go on from there.
+
+    Args:
+        model: weights on the device.
+        ids: [tokens] int32, each in [0, vocab_size); at least one.
+        positions: [tokens] int32, of these tokens in the text.
+        caches: None, or one for each layer (see day 16).
+        last_only: compute the last position's logits only: the output matrix is the largest of all.
+        note: told each intermediate tensor, named `embedding`, `layer 3 attention`, …, `final norm`, `logits`.
+
+    Returns:
+        [tokens, vocab_size] float32; with last_only [1, vocab_size].
+
+    Raises:
+        ValueError: the message names the argument, what it is and what was expected.
+    """
+    check_array("ids", ids, ("tokens",), INT32)
+    check_array("positions", positions, (ids.shape[0],), INT32)
+    if ids.shape[0] == 0:
+        raise ValueError("ids is empty: expected at least one token")
+    raise NotImplementedError("day 17: embedding, every layer, the final norm, the output matrix")
+
+
+def traced_forward(model: Model, ids: Any, positions: Any, last_only: bool = False) -> dict[str, Any]:
+    """The model's intermediate tensors by name, in the order in which they come."""
+    trace: dict[str, Any] = {}
+    forward(model, ids, positions, None, last_only, trace.__setitem__)
+    return trace

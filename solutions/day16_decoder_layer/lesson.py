@@ -1,0 +1,1 @@
+../../engine/ops/decoder_layer.py
