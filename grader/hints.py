@@ -16,7 +16,7 @@ def hints(day: Day) -> list[tuple[str, str]]:
     """
     spec = day.lesson / "README.md"
     if not spec.is_file():
-        raise CurriculumError(f"{day.name} is not written yet")
+        raise CurriculumError(f"{day.name} is {day.absence or 'without a page'}")
     text = spec.read_text(encoding="utf-8")
     found = re.findall(r"<details>\s*<summary>(Hint.*?)</summary>(.*?)</details>", text, re.DOTALL)
     return [(title.strip(), body.strip()) for title, body in found]

@@ -70,7 +70,7 @@ def grade_days(
         first = unwritten[0]
         more = f", as {len(unwritten) - 1} more of these" if len(unwritten) > 1 else ""
         raise stop(
-            f"day {first.number} · {first.slug} is not written yet{more}; `python -m grader` shows which days are"
+            f"day {first.number} · {first.slug} is {first.absence}{more}; `python -m grader` shows which days are"
         )
     seed = chosen_seed(seed)
     reports = []
@@ -105,9 +105,9 @@ def _source(day: Day, solution: bool, mutant: str, folder: Path | None, workshop
     """What to grade, as the command names it and as a folder."""
     from grader import mutants
 
+    if (solution or mutant) and not day.has_solution:
+        raise stop(f"{day.name}: this edition of the course has no solution of it")
     if solution:
-        if not day.solution.is_dir():
-            raise stop(f"{day.name}: this edition of the course has no solution of it")
         return f"{day.name} --solution", day.solution
     if folder is not None:
         return f"{day.name} --from {folder}", folder

@@ -26,7 +26,7 @@ def written_day(name: str) -> Day:
     except curriculum.CurriculumError as error:
         raise stop(str(error)) from error
     if not day.written:
-        raise stop(f"day {day.number} · {day.slug} is not written yet; `python -m grader` shows which days are")
+        raise stop(f"day {day.number} · {day.slug} is {day.absence}; `python -m grader` shows which days are")
     return day
 
 
@@ -121,6 +121,8 @@ def show_difference(
     chosen = written_day(day)
     if chosen.name not in progress.read() and not spoil:
         raise stop(f"{chosen.name} has not passed yet; --spoil shows the solution all the same")
+    if not chosen.has_solution:
+        raise stop(f"{chosen.name}: this edition of the course has no solution of it")
     try:
         difference = keeping.differences(chosen)
     except OSError as error:

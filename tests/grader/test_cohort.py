@@ -24,7 +24,7 @@ from grader.cohort.grading import Progress, grade_cohort
 from grader.cohort.state import NAME, State
 from grader.cohort.submissions import CohortError, Unusable
 from grader.commands.cohort import cohort as command
-from grader.curriculum import REPOSITORY, find
+from grader.curriculum import REPOSITORY, days, find
 from grader.verdict import Verdict
 
 DAY = find("day07")
@@ -440,7 +440,11 @@ def test_without_bwrap_it_says_so(small, monkeypatch):
         ([""], "no folders in it"),
         (["people"], "which day are the files of? Say --days"),
         (["people", "--days", "99"], "there is no day '99'"),
-        (["people", "--days", "day60"], "is not written yet"),
+        *(
+            (["people", "--days", day.name], "is not written yet")
+            for day in days()
+            if day.number == 60 and not day.written
+        ),
         (["people", "--device", "tpu"], "expected cuda or cpu"),
     ],
 )

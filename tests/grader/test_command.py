@@ -57,7 +57,7 @@ def test_unsolved_says_what_to_do_next():
     [
         (["day07_rmsnrm"], "did you mean day07_rmsnorm?"),
         (["99"], "there is no day '99'"),
-        (["day08"], "not written yet"),
+        (["day60"], "not written yet"),
         (["day07", "--device", "tpu"], "expected cuda or cpu"),
         (["day07", "--from", "/nowhere"], "no such file"),
         (["day07", "--mutant", "nobody"], "it has missing-tail"),

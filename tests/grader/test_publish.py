@@ -168,6 +168,49 @@ def test_grading_without_the_reference(root, tmp_path):
     assert "no solution" in answer["solution"]
 
 
+PIECE = """
+
+whole = reduce_rows
+def reduce_rows(name, x):
+    from engine.ops.rmsnorm import rmsnorm
+    row = device.xp.ones((1, 32), np.float32)
+    rmsnorm(row, row[0], 1e-5)
+    return whole(name, x)
+"""
+NEXT = """
+import json
+from grader import progress
+from grader.curriculum import find
+from grader.grade import grade
+day, piece = find("day06"), find("day07")
+reports = [grade(day, day.lesson, device="cpu", seed=1)]
+progress.record(piece, piece.lesson, "cpu", 1)
+reports.append(grade(day, day.lesson, device="cpu", seed=1))
+print(json.dumps([r.as_json() for r in reports]))
+"""
+
+
+def test_a_lesson_runs_on_the_learners_own_piece_where_the_engines_is_left_out(root):
+    own = {}
+    for day, more in ((find("day06"), PIECE), (DAY, "")):
+        for name in day.files:
+            place = root / "days" / day.folder_name / name
+            own[place] = place.read_text()
+            text = stubs.unmarked((day.solution / name).read_text())
+            place.write_text(text + more * (name == "lesson.py"))
+    try:
+        done = python(root, "-c", NEXT)
+        assert done.returncode == 0, done.stderr
+        without, with_piece = json.loads(done.stdout)
+        assert without["verdict"] == "NOT_SOLVED"
+        assert without["checks"][0]["detail"].startswith("day 7:")
+        assert with_piece["verdict"] == "PASSED", with_piece
+    finally:
+        for place, text in own.items():
+            place.write_text(text)
+        shutil.rmtree(root / ".warp60")
+
+
 def test_a_solution_that_is_asked_for_is_there_and_is_the_engines_file(tmp_path):
     done = publish.publish(tmp_path / "e", 7, 7)
     assert "kernels/rmsnorm.cu" not in done.withheld
