@@ -6,6 +6,7 @@ What stays out: the solutions, except those that are asked for, and the mutants,
 solutions too: where `solutions/…/lesson.py` or `kernel.cu` is a link, the engine keeps that file. The engine needs such a
 module to be imported, so a withheld `.py` goes in as its stub: it has every name, and calling one says which day writes it.
 A withheld `.cu` goes in as an `#error` with the same words: a kernel with an empty body would compile and compute garbage.
+A header that nothing in the edition includes stays out.
 A learner without the reference still has an engine for the pieces that are solved, since those are the learner's own files.
 A grading compares with the reference where it is there; elsewhere the checks that need it are NOT RUN, and say why.
 
@@ -106,11 +107,11 @@ def publish(to: Path, up_to: int, solutions_up_to: int = 0, *, force: bool = Fal
 
 
 def owners() -> dict[str, list[Day]]:
-    """The engine's files that are solutions, and of which days."""
+    """The engine's files that are solutions, and of which days: also of days that the curriculum does not announce yet."""
     out: dict[str, list[Day]] = {}
     for day in days():
-        for name in day.files if day.has_solution else ():
-            place = (day.solution / name).resolve()
+        for file in sorted(day.solution.glob("*")):
+            place = file.resolve()
             if place.is_relative_to(REPOSITORY) and not place.is_relative_to(REPOSITORY / "solutions"):
                 out.setdefault(place.relative_to(REPOSITORY).as_posix(), []).append(day)
     return out
@@ -166,6 +167,8 @@ def contents(up_to: int, solutions_up_to: int, outcome: Outcome) -> dict[str, Pi
             name = f"solutions/{day.folder_name}/{path.name}"
             kept = path.is_symlink() and path.resolve().relative_to(REPOSITORY).as_posix() in out
             out[name] = Piece(link=str(path.readlink())) if kept else Piece(path.read_bytes())
+    for name in _unused_headers(out):
+        del out[name]
     text = pages.render(
         "edition.md.jinja", days=published, up_to=up_to, solved=with_solution, withheld=outcome.withheld
     )
@@ -185,6 +188,19 @@ def _room_files() -> Iterator[Path]:
             parts = path.relative_to(REPOSITORY).parts
             if path.is_file() and not any(p.startswith(".") or p == "__pycache__" or p.endswith("~") for p in parts):
                 yield path
+
+
+def _unused_headers(pieces: dict[str, Piece]) -> list[str]:
+    """Headers of kernels/ that nothing in the edition includes: one may be what a learner writes, kept for later days."""
+    headers = {name for name in pieces if name.startswith("kernels/") and name.endswith(".cuh")}
+    used: set[str] = set()
+    waiting = [name for name in pieces if name.endswith(".cu")]
+    while waiting:
+        text = pieces[waiting.pop()].content.decode(errors="replace")
+        found = {f"kernels/{name}" for name in re.findall(r'^\s*#include "([^"]+)"', text, re.MULTILINE)}
+        waiting += sorted((found & headers) - used)
+        used |= found & headers
+    return sorted(headers - used)
 
 
 def _pages(folder: Path) -> list[Path]:
@@ -220,11 +236,14 @@ def _without_dead_links(text: str, page: str, names: dict[str, Piece]) -> str:
 
 # ---- does it give anything away? --------------------------------------------------------------------------------------
 
-RUN = 3  # so many lines in a row are no coincidence
+RUN = 2  # so many lines in a row are no coincidence
 
 
 def leaks(pieces: dict[str, Piece], with_solution: Sequence[Day]) -> list[tuple[str, int]]:
-    """Places that show what a learner should write: path and line, and the day. Lines that are given elsewhere do not count."""
+    """Places that show what a learner should write: path and line, and the day.
+
+    Lines that a learner is given elsewhere do not count, nor does the grader: it has to know the right answers.
+    """
     given: set[tuple[str, ...]] = set()
     for day in days():
         if day.has_solution:
@@ -240,7 +259,7 @@ def leaks(pieces: dict[str, Piece], with_solution: Sequence[Day]) -> list[tuple[
                 secret.update((run, day.number) for _, run in _runs(lines) if run not in given)
     found = []
     for name, piece in pieces.items():
-        if name.endswith((".cu", ".cuh", ".h", ".md", ".py", ".yaml")):
+        if name.endswith((".cu", ".cuh", ".h", ".md", ".py")) and not name.startswith("grader/"):
             lines = list(enumerate(piece.content.decode(errors="replace").splitlines(), 1))
             hits = {secret[run]: place for place, run in reversed(list(_runs(lines))) if run in secret}
             found += [(f"{name}:{place}", day) for day, place in hits.items()]

@@ -32,8 +32,9 @@ def publish(
     print(
         f"days 1 to {up_to} in {to}: {len(done.new)} files new, {len(done.updated)} updated, {len(done.removed)} removed"
     )
+    if done.withheld:
+        print(f"  left out of the engine, since a learner writes it: {', '.join(done.withheld)}")
     for words, names in (
-        ("left out of the engine, since a learner writes it", done.withheld),
         ("left out, since its solution is one file with a later day's", done.shared),
         ("left alone, since it was edited", done.kept),
         ("kept a copy", done.backups),
