@@ -11,26 +11,33 @@ _COMPUTE_FLOAT32, _DEFAULT_ALGORITHM = 68, -1
 _TRANSPOSED, _AS_IT_IS = 1, 0
 
 
-def times_transposed(x: Any, weight: Any) -> Any:
-    """`x @ weight.T`, accurate to about 2⁻¹⁷ of each |x|·|weight|.
+PARTS = 3  # 8 bits each: all 24 of a float32
 
-    Tensor cores multiply bfloat16, which holds 8 bits of a float32's 24. So x is taken apart into two bfloat16 numbers, the
-    rounded value and what that leaves: together 16 bits or more. Two products add up in float32.
+
+def times_transposed(x: Any, weight: Any, parts: int = PARTS) -> Any:
+    """`x @ weight.T` with float32's accuracy.
+
+    Tensor cores multiply bfloat16, which holds 8 bits of a float32's 24. So x is taken apart into bfloat16 numbers: the
+    rounded value, what that leaves, and what is left then. Their products add up in float32. Each is a whole matrix
+    product: two parts are a third quicker, and accurate to about 2⁻¹⁷ of each |x|·|weight|.
 
     Args:
         x: [tokens, in] float32, on the GPU.
         weight: [out, in] bfloat16, on the GPU.
+        parts: 1 to 3.
 
     Returns:
         [tokens, out] float32.
     """
     import cupy
 
-    high = x.astype(weight.dtype)
-    low = (x - high.astype(x.dtype)).astype(weight.dtype)
     out = cupy.empty((x.shape[0], weight.shape[0]), cupy.float32)
-    _accumulate(high, weight, out, 0.0)
-    _accumulate(low, weight, out, 1.0)
+    rest = x
+    for number in range(parts):
+        part = rest.astype(weight.dtype)
+        _accumulate(part, weight, out, 1.0 if number else 0.0)
+        if number + 1 < parts:
+            rest = rest - part.astype(x.dtype)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Whole models beside Hugging Face Transformers: how far the engine's logits are from float32 arithmetic, and how far its bfloat16 run is."""
+"""Whole models beside Hugging Face Transformers: how far from float32 arithmetic the engine is, and how far its bfloat16 run."""
 
 from __future__ import annotations
 
