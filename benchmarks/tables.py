@@ -46,30 +46,39 @@ def gigabytes(figures: dict[str, Any] | None) -> str:
     return f"{figures['bytes_per_s'] / 1e9:,.0f}" if figures and "bytes_per_s" in figures else "NOT RUN"
 
 
-def day07(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
-    """RMSNorm beside the copy bandwidth, a fused CuPy kernel and PyTorch."""
-    rows = [
-        [
-            f"{shape['rows']:,} × {shape['hidden']:,}",
-            shape["dtype"],
-            microseconds(shape),
-            gigabytes(shape),
-            f"{100 * shape['share_of_copy']:.0f} %",
-            gigabytes(shape.get("cupy")),
-            gigabytes(shape.get("torch")),
+def bandwidth(day: str, ceiling: str, torch: str, labels: dict[str, Callable[[dict[str, Any]], str]]) -> Table:
+    """The table of a day's kernel beside the machine's bandwidth, a CuPy expression and PyTorch.
+
+    Args:
+        ceiling: the bandwidth that it stands beside, `read` or `copy`.
+        torch: what PyTorch has for it.
+        labels: the first columns: heading, and text from a shape.
+    """
+
+    def render(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+        shapes = [shape for shape in records[day]["shapes"] if "not_run" not in shape]
+        rows = [
+            [
+                *(label(shape) for label in labels.values()),
+                microseconds(shape),
+                gigabytes(shape),
+                f"{100 * shape[f'share_of_{ceiling}']:.0f} %",
+                gigabytes(shape.get("cupy")),
+                gigabytes(shape.get("torch")),
+            ]
+            for shape in shapes
         ]
-        for shape in records["day07"]["shapes"]
-        if "not_run" not in shape
-    ]
-    not_run = len(records["day07"]["shapes"]) - len(rows)
-    head = ["rows × hidden", "dtype", "µs", "GB/s", "of copy bandwidth", "CuPy, GB/s", "torch `rms_norm`, GB/s"]
-    copy = records["ceilings"]["copy"]["bytes_per_s"]
-    note = (
-        f"The copy bandwidth, measured in the same run, is {copy / 1e12:.2f} TB/s. µs: median of one call in a CUDA graph, "
-        "± half the interquartile range, over rotating buffers; the smallest shapes fit into the L2 cache all the same and "
-        "are bound by latency."
-    ) + (f" NOT RUN: {not_run} shapes that do not fit into the memory." if not_run else "")
-    return head, rows, note
+        not_run = len(records[day]["shapes"]) - len(rows)
+        head = [*labels, "µs", "GB/s", f"of {ceiling} bandwidth", "CuPy, GB/s", f"torch `{torch}`, GB/s"]
+        most = records["ceilings"][ceiling]["bytes_per_s"]
+        note = (
+            f"The {ceiling} bandwidth, measured in the same run, is {most / 1e12:.2f} TB/s. µs: median of one call in a CUDA "
+            "graph, ± half the interquartile range, over rotating buffers; the smallest shapes fit into the L2 cache all the "
+            "same and are bound by latency."
+        ) + (f" NOT RUN: {not_run} shapes that do not fit into the memory." if not_run else "")
+        return head, rows, note
+
+    return Table((day, "ceilings"), render)
 
 
 def validation(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
@@ -131,7 +140,25 @@ def throughput(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str
 
 
 TABLES = {
-    "day07": Table(("day07", "ceilings"), day07),
+    "day02": bandwidth("day02", "copy", "float()", {"elements": lambda s: f"{s['elements']:,}"}),
+    "day05": bandwidth(
+        "day05",
+        "copy",
+        "embedding",
+        {"tokens": lambda s: f"{s['tokens']:,}", "table": lambda s: f"{s['vocabulary']:,} × {s['hidden']:,}"},
+    ),
+    "day06": bandwidth(
+        "day06",
+        "read",
+        "sum` / `amax",
+        {"kernel": lambda s: f"`{s['function']}`", "rows × columns": lambda s: f"{s['rows']:,} × {s['columns']:,}"},
+    ),
+    "day07": bandwidth(
+        "day07",
+        "copy",
+        "rms_norm",
+        {"rows × hidden": lambda s: f"{s['rows']:,} × {s['hidden']:,}", "dtype": lambda s: s["dtype"]},
+    ),
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),

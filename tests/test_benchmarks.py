@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import gpu, record, tables, timing
-from benchmarks.suites import ceilings, day07
+from benchmarks import gpu, peers, record, tables, timing
+from benchmarks.suites import ceilings, day02, day05, day06, day07
 
 MACHINE = {"gpu": "NVIDIA X1", "cpu": "c", "cores": 2, "python": "3.12"}
 
@@ -198,41 +198,36 @@ def test_a_capture_is_ended_when_a_call_fails(fake_cupy):
     assert fake_cupy == ["synchronize", "begin", "end"]
 
 
-@pytest.mark.parametrize(("nbytes", "expected"), [(1 << 10, 64), (100 << 20, 2), (1 << 30, 1), (10 << 20, 20)])
-def test_buffers_outgrow_the_cache(nbytes, expected):
+@pytest.mark.parametrize(("moved", "expected"), [(6, 64), (2 << 10, 64), (200 << 20, 2), (2 << 30, 1), (20 << 20, 20)])
+def test_buffers_outgrow_the_cache(moved, expected):
     l2_bytes = 100 << 20
-    count = day07.buffers_needed(nbytes, l2_bytes)
+    count = peers.buffers_needed(moved, l2_bytes)
     assert count == expected
-    assert count == day07.MOST_BUFFERS or count * 2 * nbytes >= day07.L2_SIZES_TO_OUTGROW * l2_bytes
+    assert count == peers.MOST_BUFFERS or count * moved >= peers.L2_SIZES_TO_OUTGROW * l2_bytes
 
 
 @pytest.mark.parametrize("rows", [1, 64, 256, 257, 65536])
 def test_first_and_last_row_are_always_checked(rows):
-    chosen = day07.rows_to_check(rows, np.random.default_rng(0))
+    chosen = peers.rows_to_check(rows, np.random.default_rng(0))
     assert {0, rows - 1} <= set(chosen.tolist())
     assert len(chosen) == len(set(chosen.tolist()))
     assert 0 <= chosen.min() <= chosen.max() < rows
-    assert len(chosen) == min(rows, day07.ROWS_CHECKED)
-
-
-class OnGpu(np.ndarray):
-    """An array that stands for one on the GPU."""
-
-    def get(self):
-        return np.array(self)
+    assert len(chosen) == min(rows, peers.ROWS_CHECKED)
 
 
 class Generator:
+    """CuPy's random numbers, as far as the suites ask for them."""
+
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
 
     def standard_normal(self, size, dtype):
-        return self.rng.standard_normal(size, dtype).view(OnGpu)
+        return self.rng.standard_normal(size, dtype)
 
 
 @pytest.fixture
 def numpy_as_cupy(monkeypatch):
-    """CuPy played by NumPy: the solution runs in the emulator, times are made up."""
+    """CuPy played by NumPy: the solutions run in the emulator, times are made up. How many calls each one timed has."""
     properties = {"totalGlobalMem": 1 << 30, "l2CacheSize": 1 << 20}
     cuda = types.SimpleNamespace(
         Device=lambda: types.SimpleNamespace(id=0),
@@ -250,31 +245,100 @@ def numpy_as_cupy(monkeypatch):
         return {"median_s": 1e-6, "quartile1_s": 1e-6, "quartile3_s": 1e-6, "repeats": 30}
 
     monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(day07, "times_in_graph", times_in_graph)
-    monkeypatch.setattr(day07.importlib.util, "find_spec", lambda _name: None)  # no torch
+    monkeypatch.setattr(peers, "times_in_graph", times_in_graph)
+    monkeypatch.setattr(peers, "has_torch", lambda: False)
+    monkeypatch.setattr(day02, "ELEMENTS", (1000, 1 << 30))
+    monkeypatch.setattr(day05, "TABLES", ((50, 576), (1 << 20, 4096)))
+    monkeypatch.setattr(day05, "TOKENS", (3,))
+    monkeypatch.setattr(day06, "ROWS", (3, 1 << 30))
+    monkeypatch.setattr(day06, "COLUMNS", (576,))
     monkeypatch.setattr(day07, "ROWS", (3, 1 << 30))
     monkeypatch.setattr(day07, "HIDDEN", (576,))
     return timed
 
 
-CEILINGS = {"ceilings": {"copy": {"bytes_per_s": 1e12}}}
+CEILINGS = {"ceilings": {"copy": {"bytes_per_s": 1e12}, "read": {"bytes_per_s": 2e12}}}
+# Suite, its shapes that fit and that do not, bytes of the first, the ceiling it stands beside.
+SUITES = [
+    (day02, [{"elements": 1000}], [{"elements": 1 << 30}], 6 * 1000, "copy"),
+    (
+        day05,
+        [{"tokens": 3, "vocabulary": 50, "hidden": 576}],
+        [{"tokens": 3, "vocabulary": 1 << 20, "hidden": 4096}],
+        2 * 3 * 576 * 2 + 3 * 4,
+        "copy",
+    ),
+    (
+        day06,
+        [{"function": f, "rows": 3, "columns": 576} for f in day06.FUNCTIONS],
+        [{"function": f, "rows": 1 << 30, "columns": 576} for f in day06.FUNCTIONS],
+        3 * 576 * 4 + 3 * 4,
+        "read",
+    ),
+    (
+        day07,
+        [{"rows": 3, "hidden": 576, "dtype": dtype} for dtype in ("bfloat16", "float32")],
+        [{"rows": 1 << 30, "hidden": 576, "dtype": dtype} for dtype in ("bfloat16", "float32")],
+        2 * 3 * 576 * 2 + 576 * 2,
+        "copy",
+    ),
+]
+every_suite = pytest.mark.parametrize(
+    ("suite", "fitting", "too_large", "moved", "ceiling"), SUITES, ids=lambda value: getattr(value, "__name__", "")
+)
 
 
-def test_day07_measures_every_shape_that_fits(numpy_as_cupy):
-    shapes = day07.run(CEILINGS)["shapes"]
-    assert [(s["rows"], s["dtype"], "not_run" in s) for s in shapes] == [
-        (3, "bfloat16", False), (1 << 30, "bfloat16", True), (3, "float32", False), (1 << 30, "float32", True),
-    ]  # fmt: skip
-    assert shapes[0]["bytes"] == 2 * 3 * 576 * 2 + 576 * 2
-    assert shapes[0]["bytes_per_s"] == pytest.approx(shapes[0]["bytes"] / 1e-6)
-    assert shapes[0]["share_of_copy"] == pytest.approx(shapes[0]["bytes"] / 1e6)
-    assert 0 < shapes[0]["share_of_budget"] <= 1
-    assert "torch" not in shapes[0]
-    assert shapes[0]["cupy"]["bytes_per_s"] > 0
-    assert numpy_as_cupy == [64] * 4  # the solution and CuPy, two dtypes
+@every_suite
+def test_a_suite_measures_every_shape_that_fits(numpy_as_cupy, suite, fitting, too_large, moved, ceiling):
+    shapes = suite.run(CEILINGS)["shapes"]
+    not_run = [s for s in shapes if "not_run" in s]
+    ran = [s for s in shapes if "not_run" not in s]
+    assert [{k: s[k] for k in wanted} for s, wanted in zip(ran, fitting, strict=True)] == fitting
+    assert [{k: s[k] for k in wanted} for s, wanted in zip(not_run, too_large, strict=True)] == too_large
+    for shape in ran:
+        assert 0 <= shape["share_of_budget"] <= 1
+        assert shape["bytes_per_s"] == pytest.approx(shape["bytes"] / 1e-6)
+        bandwidth = CEILINGS["ceilings"][ceiling]["bytes_per_s"]
+        assert shape[f"share_of_{ceiling}"] == pytest.approx(shape["bytes_per_s"] / bandwidth)
+        assert shape["cupy"]["bytes_per_s"] > 0
+        assert "torch" not in shape
+    assert ran[0]["bytes"] == moved
+    assert numpy_as_cupy == [64] * 2 * len(fitting)  # the solution and CuPy
 
 
-def test_day07_goes_on_when_a_peer_cannot_be_measured(numpy_as_cupy, monkeypatch, capsys):
+@every_suite
+def test_a_suite_is_measured_beside_the_ceilings_only(numpy_as_cupy, suite, fitting, too_large, moved, ceiling):
+    with pytest.raises(RuntimeError, match=f"{ceiling} bandwidth: run the suite ceilings"):
+        suite.run({})
+
+
+@every_suite
+def test_a_suite_does_not_time_a_wrong_answer(numpy_as_cupy, suite, fitting, too_large, moved, ceiling, monkeypatch):
+    """The solution's results, off by a little in the last element of the last row."""
+
+    class Wrong(suite.Lesson):
+        def __init__(self, folder):
+            super().__init__(folder)
+            for name in ("widen", "embedding", "row_sum_tree", "row_sum", "row_max", "rmsnorm"):
+                if hasattr(self.module, name):
+                    setattr(self.module, name, spoilt(getattr(self.module, name)))
+
+    def spoilt(function):
+        def call(*args):
+            out = function(*args)
+            spoils = args[1] if out is None else out  # what it returned, or filled
+            spoils[..., -1] = np.nan
+            return out
+
+        return call
+
+    monkeypatch.setattr(suite, "Lesson", Wrong)
+    with pytest.raises(AssertionError, match=r"the solution: .*not timed"):
+        suite.run(CEILINGS)
+    assert numpy_as_cupy == []
+
+
+def test_a_peer_that_cannot_be_measured_is_not_run(numpy_as_cupy, monkeypatch, capsys):
     def broken(_x, _weight):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
@@ -286,29 +350,32 @@ def test_day07_goes_on_when_a_peer_cannot_be_measured(numpy_as_cupy, monkeypatch
     assert numpy_as_cupy == [64] * 2
 
 
-def test_day07_refuses_a_peer_that_computes_something_else(numpy_as_cupy, monkeypatch):
+def test_a_peer_that_computes_something_else_is_refused(numpy_as_cupy, monkeypatch):
     monkeypatch.setattr(day07, "cupy_expression", lambda x, _weight: x + x)
     with pytest.raises(AssertionError, match=r"cupy.*not timed"):
         day07.run(CEILINGS)
 
 
-def test_day07_does_not_time_a_wrong_answer(numpy_as_cupy, monkeypatch):
-    def wrong(x, _weight, _eps):
-        answer = x.copy()
-        answer[-1, -1] = np.nan
-        return answer
+def test_tensors_are_compared_by_their_rows(monkeypatch):
+    """Torch played by NumPy, as far as it is asked for rows on the host."""
 
-    monkeypatch.setattr(
-        day07, "Lesson", lambda _folder: types.SimpleNamespace(module=types.SimpleNamespace(rmsnorm=wrong))
-    )
-    with pytest.raises(AssertionError, match="not timed"):
-        day07.run(CEILINGS)
-    assert numpy_as_cupy == []
+    class Tensor(np.ndarray):
+        def view(self, kind):
+            return super().view(kind)
 
+        def cpu(self):
+            return self
 
-def test_day07_is_measured_beside_the_ceilings_only(numpy_as_cupy):
-    with pytest.raises(RuntimeError, match="ceilings"):
-        day07.run({})
+        def cuda(self):
+            return self
+
+        def numpy(self):
+            return np.asarray(self)
+
+    fake = types.SimpleNamespace(uint8=np.uint8, from_numpy=lambda array: array.view(Tensor))
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    for out in (np.arange(6, dtype=np.float32), np.arange(24, dtype=np.float32).reshape(6, 4)):
+        np.testing.assert_array_equal(peers.torch_rows(out.view(Tensor), np.array([0, 5])), out[[0, 5]])
 
 
 @pytest.mark.parametrize("memory_bytes", [8 << 30, (24 << 30) + 1, 150 << 30])
@@ -347,6 +414,40 @@ def test_table_is_made_of_the_record(tmp_path):
     assert text.startswith("# Page\n")
     assert text.endswith("<!-- measured: end -->\nafter\n")
     assert tables.filled(text, "page", tables.read(tmp_path / "results")) == text
+
+
+@pytest.mark.parametrize(
+    ("day", "shape", "row"),
+    [
+        (
+            "day02",
+            {"elements": 1 << 20, "share_of_copy": 0.5},
+            "| 1,048,576 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
+        ),
+        (
+            "day05",
+            {"tokens": 64, "vocabulary": 49152, "hidden": 576, "share_of_copy": 0.5},
+            "| 64 | 49,152 × 576 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
+        ),
+        (
+            "day06",
+            {"function": "row_max", "rows": 64, "columns": 4096, "share_of_read": 0.5},
+            "| `row_max` | 64 × 4,096 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
+        ),
+    ],
+)
+def test_tables_of_bandwidth(day, shape, row):
+    """A row for each shape that ran; a day without a record says so."""
+    measured = {**shape, **TIME, "bytes_per_s": 3.6e12, "torch": {**TIME, "bytes_per_s": 7e9}}
+    records = {
+        day: {**HEAD, "shapes": [measured, {**shape, "not_run": "too large"}]},
+        "ceilings": {"copy": {"bytes_per_s": 4e12}, "read": {"bytes_per_s": 4.5e12}},
+    }
+    text = tables.markdown(tables.TABLES[day], {"nvidia-x1": records})
+    assert row in text
+    assert "The read bandwidth, measured in the same run, is 4.50" in text or "The copy bandwidth" in text
+    assert "NOT RUN: 1 shapes that do not fit" in text
+    assert tables.markdown(tables.TABLES[day], {}) == tables.NOT_MEASURED
 
 
 def test_check_tells_a_stale_page_and_changes_nothing(tmp_path, monkeypatch, capsys):
