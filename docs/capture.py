@@ -75,7 +75,7 @@ class Capture:
 
 
 CAPTURES = (
-    Capture("passed", ("grader", "day07", "--solution"), 0),
+    Capture("passed", ("grader", "day17", "--solution"), 0),
     Capture("wrong", ("grader", "day07", "--mutant", "missing-barrier"), 1),
 )
 

@@ -49,15 +49,11 @@ def header(day: Day, device: str, seed: int) -> Table:
 
 
 def checks(console: Console, report: Report) -> None:
-    """Every check; runs of passed cases share a line."""
+    """Every check; passed cases in a row share a line, and so do checks that are NOT RUN for the same reason."""
     for kind, group in itertools.groupby(report.checks, key=_kind):
         members = list(group)
         if kind and len(members) > 1:
-            words = "exact"
-            if kind == "budget":
-                worst = max(members, key=lambda c: c.figures["share_of_budget"])
-                words = f"worst error {100 * worst.figures['share_of_budget']:.0f} % of budget, {worst.name}"
-            _check(console, Check(f"{len(members)} cases", Verdict.PASSED, words))
+            _check(console, _merged(kind, members))
         else:
             for check in members:
                 _check(console, check)
@@ -68,10 +64,24 @@ def checks(console: Console, report: Report) -> None:
 
 
 def _kind(check: Check) -> str:
-    """Of a case that passed: `budget` or `exact`; "" for every other check."""
+    """What it can share a line with: `budget` or `exact` cases that passed, the reason for NOT RUN; "" for nothing."""
+    if check.verdict is Verdict.NOT_RUN:
+        return f"not run: {check.detail}"
     if check.verdict is not Verdict.PASSED:
         return ""
     return "budget" if "share_of_budget" in check.figures else "exact" if check.detail == "exact" else ""
+
+
+def _merged(kind: str, members: list[Check]) -> Check:
+    """One line for several checks."""
+    first = members[0]
+    if first.verdict is Verdict.NOT_RUN:
+        return Check(f"{first.name}, and {len(members) - 1} more", Verdict.NOT_RUN, first.detail)
+    if kind == "exact":
+        return Check(f"{len(members)} cases", Verdict.PASSED, "exact")
+    worst = max(members, key=lambda c: c.figures["share_of_budget"])
+    share = 100 * worst.figures["share_of_budget"]
+    return Check(f"{len(members)} cases", Verdict.PASSED, f"worst error {share:.0f} % of budget, {worst.name}")
 
 
 def _check(console: Console, check: Check) -> None:

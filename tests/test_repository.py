@@ -205,7 +205,7 @@ def readme_commands() -> list[str]:
 def test_readme_has_the_two_commands() -> None:
     install, test = readme_commands()
     assert "pip install -e ." in install
-    assert "python -m grader day07 --solution" in install
+    assert "python -m grader day17 --solution" in install
     assert "pip install -e '.[test]'" in test
     assert test.endswith("/pytest")
 
