@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 
-from engine import terminal
-from grader.commands.app import app
-
-for _name in ("grade", "learn", "teach", "author"):  # in the order of `--help`
-    importlib.import_module(f"grader.commands.{_name}")
+COMMANDS = ("grade", "learn", "teach", "author")  # modules of grader/commands, in the order of `--help`
 
 
 def main() -> None:
     """Run, under the name by which it was called."""
+    try:
+        import importlib
+        from pathlib import Path
+
+        from engine import terminal
+        from grader.commands.app import app
+
+        for name in COMMANDS:
+            importlib.import_module(f"grader.commands.{name}")
+    except KeyboardInterrupt:  # before there is anybody to handle it
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     terminal.run(app, "warp60" if Path(sys.argv[0]).name == "warp60" else "python -m grader")
 
 
