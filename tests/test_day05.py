@@ -96,7 +96,7 @@ WRONG_IDS = {
     "negative": ([0, 1, -1], r"ids\[2\] is -1: expected 0 to 514"),
     "past 32 bits": ([2**32 + 7], rf"ids\[0\] is {2**32 + 7}: expected 0 to 514"),
     "past 63 bits": ([2**63 + 7], rf"ids\[0\] is {2**63 + 7}: expected 0 to 514"),
-    "past 64 bits": ([2**64], r"ids has shape \(1,\), object: expected \[tokens\], whole numbers of at most 64 bits"),
+    "past 64 bits": ([2**64], r"ids has shape \(1,\), object: expected \[tokens\], whole numbers of 64 bits"),
     "floats": ([1.0], "float64: expected"),
     "booleans": ([True], "bool: expected"),
     "a matrix": ([[1, 2]], r"ids has shape \(1, 2\)"),

@@ -30,7 +30,7 @@ def token_ids(ids: Sequence[int], vocabulary: int) -> Any:
     """
     host = np.array(ids)
     if host.ndim != 1 or (host.size and host.dtype.kind not in "iu"):
-        raise ValueError(f"ids has shape {host.shape}, {host.dtype}: expected [tokens], whole numbers of at most 64 bits")
+        raise ValueError(f"ids has shape {host.shape}, {host.dtype}: expected [tokens], whole numbers of 64 bits")
     # solve: begin
     # stub: raise NotImplementedError("day 5: refuse ids that are not in the vocabulary, then bring the others to the device")
     outside = (host < 0) | (host >= vocabulary)
