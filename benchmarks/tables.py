@@ -159,6 +159,22 @@ TABLES = {
         "rms_norm",
         {"rows × hidden": lambda s: f"{s['rows']:,} × {s['hidden']:,}", "dtype": lambda s: s["dtype"]},
     ),
+    "day11": bandwidth(
+        "day11",
+        "copy",
+        "x * cos + rotate_half(x) * sin",
+        {
+            "tokens": lambda s: f"{s['tokens']:,}",
+            "heads × numbers": lambda s: f"{s['heads']} × {s['head_dim']}",
+        },
+    ),
+    "day12": bandwidth("day12", "copy", "softmax", {"rows × columns": lambda s: f"{s['rows']:,} × {s['columns']:,}"}),
+    "day15": bandwidth(
+        "day15",
+        "copy",
+        "silu(gate) * up",
+        {"tokens × intermediate": lambda s: f"{s['tokens']:,} × {s['intermediate']:,}"},
+    ),
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),

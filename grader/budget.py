@@ -137,9 +137,8 @@ def rope(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> Allow
     return Allowed(0.0, np.concatenate([bound, bound], axis=2))
 
 
-SWIGLU_ROUNDINGS = (
-    8.0  # u, relative: 5 for expf (2 ulp of the rounded value), 1 each for the sum, the quotient, the product
-)
+# Relative, in u: 5 for expf, which lies within 2 ulp of the rounded value; 1 each for the sum, the quotient, the product.
+SWIGLU_ROUNDINGS = 8.0
 
 
 def swiglu(gate: np.ndarray, up: np.ndarray) -> Allowed:
@@ -156,26 +155,17 @@ def swiglu(gate: np.ndarray, up: np.ndarray) -> Allowed:
 def mlp(x: np.ndarray, w_gate: np.ndarray, w_up: np.ndarray, w_down: np.ndarray) -> Allowed:
     """The errors of both first products, through silu and the gating, through the last product, and its own.
 
-    A product may be off as `product` says, and on a GPU by 2^-17 of each term more: `engine.ops.linear` takes each number of x
-    apart into two bfloat16 numbers there. These roundings are independent, so they add up like their squares (λ as in
-    `sum_error`). silu's slope is at most 1.1, so an error e of the gate changes the gated number by up to 1.1·e·|up|, and
-    one of up by e·|silu|. The gated numbers' errors are independent as well: through the last product, too, they add up
-    like their squares.
+    silu's slope is at most 1.1, so an error e of the gate changes the gated number by up to 1.1·e·|up|, and one of up by
+    e·|silu|. The gated numbers' errors are independent of each other, so in the last product's sums they add up like their
+    squares: each is a bound in the sense of `sum_error`, with the same λ.
     """
-    u = unit_roundoff(DTYPES["float32"])
-
-    def off(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        sizes, squares = np.abs(values) @ np.abs(weight).T, (values**2) @ (weight**2).T
-        return np.asarray(sum_error(weight.shape[1]) * sizes + LAMBDA * 2.0**-17 * np.sqrt(squares))
-
-    exact, gates, ups, downs = (array.astype(np.float64) for array in (x, w_gate, w_up, w_down))
-    gate, up = exact @ gates.T, exact @ ups.T
-    off_gate, off_up = off(exact, gates), off(exact, ups)
+    gate, up = (x.astype(np.float64) @ weight.astype(np.float64).T for weight in (w_gate, w_up))
+    off_gate, off_up = product(x, w_gate).absolute, product(x, w_up).absolute
     silu = gate / (1 + np.exp(-gate))
-    off_hidden = (
-        1.1 * off_gate * (np.abs(up) + off_up) + np.abs(silu) * off_up + SWIGLU_ROUNDINGS * u * np.abs(silu * up)
-    )
-    return Allowed(0.0, np.sqrt((off_hidden**2) @ (downs**2).T) + off(silu * up, downs))
+    arithmetic = SWIGLU_ROUNDINGS * unit_roundoff(DTYPES["float32"]) * np.abs(silu * up)
+    off_gated = 1.1 * off_gate * (np.abs(up) + off_up) + np.abs(silu) * off_up + arithmetic
+    through = np.sqrt(off_gated**2 @ (w_down.astype(np.float64) ** 2).T)
+    return Allowed(0.0, through + product(silu * up, w_down).absolute)
 
 
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Allowed:

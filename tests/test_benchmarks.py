@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, peers, record, tables, timing
-from benchmarks.suites import ceilings, day02, day05, day06, day07
+from benchmarks.suites import ceilings, day02, day05, day06, day07, day11, day12, day15
 
 MACHINE = {"gpu": "NVIDIA X1", "cpu": "c", "cores": 2, "python": "3.12"}
 
@@ -235,8 +235,8 @@ def numpy_as_cupy(monkeypatch):
     )
     pool = types.SimpleNamespace(free_all_blocks=lambda: None)
     fake = types.SimpleNamespace(
-        cuda=cuda, random=types.SimpleNamespace(default_rng=Generator), asarray=np.asarray, sqrt=np.sqrt,
-        get_default_memory_pool=lambda: pool,
+        cuda=cuda, random=types.SimpleNamespace(default_rng=Generator), get_default_memory_pool=lambda: pool,
+        **{name: getattr(np, name) for name in ("asarray", "concatenate", "cos", "exp", "sin", "sqrt")},
     )  # fmt: skip
     timed = []
 
@@ -254,6 +254,12 @@ def numpy_as_cupy(monkeypatch):
     monkeypatch.setattr(day06, "COLUMNS", (576,))
     monkeypatch.setattr(day07, "ROWS", (3, 1 << 30))
     monkeypatch.setattr(day07, "HIDDEN", (576,))
+    monkeypatch.setattr(day11, "TOKENS", (3, 1 << 30))
+    monkeypatch.setattr(day11, "HEADS", ((2, 6),))
+    monkeypatch.setattr(day12, "ROWS", (3, 1 << 30))
+    monkeypatch.setattr(day12, "COLUMNS", (100,))
+    monkeypatch.setattr(day15, "TOKENS", (3, 1 << 30))
+    monkeypatch.setattr(day15, "INTERMEDIATE", (50,))
     return timed
 
 
@@ -282,7 +288,17 @@ SUITES = [
         2 * 3 * 576 * 2 + 576 * 2,
         "copy",
     ),
+    (
+        day11,
+        [{"tokens": 3, "heads": 2, "head_dim": 6}],
+        [{"tokens": 1 << 30, "heads": 2, "head_dim": 6}],
+        2 * 3 * 2 * 6 * 4 + 3 * 4 + 3 * 4,
+        "copy",
+    ),
+    (day12, [{"rows": 3, "columns": 100}], [{"rows": 1 << 30, "columns": 100}], 2 * 3 * 100 * 4, "copy"),
+    (day15, [{"tokens": 3, "intermediate": 50}], [{"tokens": 1 << 30, "intermediate": 50}], 3 * 3 * 50 * 4, "copy"),
 ]
+SOLUTIONS = ["widen", "embedding", "row_sum_tree", "row_sum", "row_max", "rmsnorm", "rope", "softmax", "swiglu"]
 every_suite = pytest.mark.parametrize(
     ("suite", "fitting", "too_large", "moved", "ceiling"), SUITES, ids=lambda value: getattr(value, "__name__", "")
 )
@@ -319,7 +335,7 @@ def test_a_suite_does_not_time_a_wrong_answer(numpy_as_cupy, suite, fitting, too
     class Wrong(suite.Lesson):
         def __init__(self, folder):
             super().__init__(folder)
-            for name in ("widen", "embedding", "row_sum_tree", "row_sum", "row_max", "rmsnorm"):
+            for name in SOLUTIONS:
                 if hasattr(self.module, name):
                     setattr(self.module, name, spoilt(getattr(self.module, name)))
 
@@ -433,6 +449,21 @@ def test_table_is_made_of_the_record(tmp_path):
             "day06",
             {"function": "row_max", "rows": 64, "columns": 4096, "share_of_read": 0.5},
             "| `row_max` | 64 × 4,096 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
+        ),
+        (
+            "day11",
+            {"tokens": 4096, "heads": 32, "head_dim": 64, "share_of_copy": 0.5},
+            "| 4,096 | 32 × 64 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
+        ),
+        (
+            "day12",
+            {"rows": 64, "columns": 4096, "share_of_copy": 0.5},
+            "| 64 × 4,096 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
+        ),
+        (
+            "day15",
+            {"tokens": 64, "intermediate": 8192, "share_of_copy": 0.5},
+            "| 64 × 8,192 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
         ),
     ],
 )
