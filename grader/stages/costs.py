@@ -63,6 +63,10 @@ def _compare(bench: Bench, task: Task, case: Case, workers: list[Worker], severa
         bench.add(Check(name, Verdict.NOT_RUN, f"{amount}; {NO_REFERENCE}", figures={"mine": ours}))
         return
     theirs = counts[1]
+    if theirs["launches"] and not ours["launches"]:
+        problem = "no kernel of the lesson is launched: the numbers are right, and computed elsewhere"
+        bench.add(Check(name, Verdict.WRONG, problem, figures={"mine": ours, "reference": theirs}))
+        return
     over = [
         (what, f"{ours[what]:,} where the reference needs {theirs[what]:,}; at most {limit:g} × that")
         for what, limit in task.cost_limits.items()

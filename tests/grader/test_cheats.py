@@ -78,11 +78,26 @@ def test_refused(tmp_path, body, verdict, words):
 
 
 def test_the_engines_own_copy_of_the_kernel_is_no_way_out(tmp_path):
-    lesson = SOLVED.replace('Path(__file__).with_name("kernel.cu")', 'device.KERNELS / "rmsnorm.cu"')
+    lesson = SOLVED.replace('device.source_beside(__file__, "rmsnorm.cu")', 'device.KERNELS / "rmsnorm.cu"')
     assert lesson != SOLVED
     report = grade_lesson(tmp_path, lesson, (DAY.lesson / "kernel.cu").read_text())
     assert report.verdict is Verdict.CRASHED
     assert "may not read the reference solution" in report.checks[-1].detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "e = x.astype('f8')\n"
+        "return (e / np.sqrt((e * e).mean(1, keepdims=True) + np.float32(eps)) * weight.astype('f8')).astype(x.dtype)",
+        "from grader import oracles\nreturn oracles.rmsnorm(x, weight, eps).astype(x.dtype)",
+    ],
+)
+def test_right_numbers_without_a_kernel(tmp_path, body):
+    report = grade_lesson(tmp_path, with_body(body))
+    assert report.verdict is Verdict.WRONG, report.as_json()
+    failed = next(c for c in report.checks if c.verdict is Verdict.WRONG)
+    assert "no kernel of the lesson is launched" in failed.detail
 
 
 def test_endless_python_is_stopped(tmp_path):
