@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -293,8 +294,6 @@ def test_tiles_of_every_size(lanes):
 @pytest.mark.parametrize("kind", ["half", "__nv_bfloat16"])
 @pytest.mark.parametrize("layouts", [("row_major", "col_major"), ("col_major", "row_major")])
 def test_wmma(shape, kind, layouts):
-    import ml_dtypes
-
     m, n, k = shape
     code = f"""
     #include <mma.h>
@@ -319,6 +318,28 @@ def test_wmma(shape, kind, layouts):
     ]
     kernel(code)((1,), (32,), (*stored, c))
     np.testing.assert_allclose(c, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "trips"), [(16, 2), (32, 4), (64, 8), (24, 1), (40, 1), (72, 1)])
+@pytest.mark.parametrize(("use", "layout"), [("matrix_a", "row_major"), ("matrix_b", "col_major")])
+def test_fragments_have_bank_conflicts_where_hardware_has_them(use, layout, width, trips):
+    """ldmatrix takes eight lines of 16 bytes at a time, which conflict where they lie 32, 64 or 128 bytes apart."""
+    code = f"""
+    #include <mma.h>
+    using namespace nvcuda;
+    extern "C" __global__ void k(const __nv_bfloat16* x, float* out) {{
+      __shared__ __align__(32) __nv_bfloat16 tile[16 * {width}];
+      for (int i = threadIdx.x; i < 16 * {width}; i += 32) tile[i] = x[i];
+      __syncwarp();
+      wmma::fragment<wmma::{use}, 16, 16, 16, __nv_bfloat16, wmma::{layout}> f;
+      wmma::load_matrix_sync(f, tile, {width});
+      out[threadIdx.x] = (float)f.x[0];
+    }}"""
+    function = emulator.RawModule(code, check=emulator.Checks(schedules=1, costs=True)).get_function("k")
+    function((1,), (32,), (np.zeros(16 * width, ml_dtypes.bfloat16), np.zeros(32, np.float32)))
+    loads = [line for line in function.costs.lines if line.space == "shared" and not line.write]
+    assert sum(line.requests for line in loads) == 8
+    assert sum(line.transactions for line in loads) == 8 * trips
 
 
 def test_templates_macros_helpers_and_constants():

@@ -1,5 +1,6 @@
-// nvcuda::wmma: warp-wide matrix multiply-add. The 32 lanes hold a fragment together: element i lies in lane
-// i % 32. (On a GPU the layout is unspecified too: a kernel may only treat all its elements alike.)
+// nvcuda::wmma: warp-wide matrix multiply-add. The 32 lanes hold a fragment together. (On a GPU the layout is unspecified: a
+// kernel may only treat all its elements alike. Here it is that of PTX's mma instructions, so that a load from shared memory
+// has bank conflicts where it has them on hardware: in blocks of 8 x 8 elements, four lanes a line, two neighbours each.)
 #pragma once
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
@@ -38,25 +39,6 @@ struct EmuShape<matrix_b, M, N, K> {
   enum { rows = K, columns = N };
 };
 
-template <class Use, int M, int N, int K, class T, class Layout = void>
-struct fragment {
-  enum {
-    rows = EmuShape<Use, M, N, K>::rows,
-    columns = EmuShape<Use, M, N, K>::columns,
-    num_elements = rows * columns / 32,
-    num_storage_elements = num_elements
-  };
-  static_assert((M == 16 && N == 16) || (M == 32 && N == 8) || (M == 8 && N == 32), "not a shape that WMMA has");
-  typename EmuElement<T>::type x[num_elements];
-};
-
-template <class Fragment, class T>
-EMU_INLINE void emu_load(Fragment& f, const T* from, unsigned stride, bool columns_first) {
-  for (int j = 0; j < Fragment::num_elements; j++) {
-    int i = j * 32 + emu_lane(), row = i / Fragment::columns, column = i % Fragment::columns;
-    f.x[j] = columns_first ? from[column * stride + row] : from[row * stride + column];
-  }
-}
 template <class T>
 struct EmuIsColumnMajor {
   enum { value = 0 };
@@ -65,6 +47,35 @@ template <>
 struct EmuIsColumnMajor<col_major> {
   enum { value = 1 };
 };
+
+template <class Use, int M, int N, int K, class T, class Layout = void>
+struct fragment {
+  enum {
+    rows = EmuShape<Use, M, N, K>::rows,
+    columns = EmuShape<Use, M, N, K>::columns,
+    num_elements = rows * columns / 32,
+    num_storage_elements = num_elements,
+    columns_first = EmuIsColumnMajor<Layout>::value,  // a line of a block is a piece of a row, or else of a column
+    blocks_along = (columns_first ? rows : columns) / 8
+  };
+  static_assert((M == 16 && N == 16) || (M == 32 && N == 8) || (M == 8 && N == 32), "not a shape that WMMA has");
+  typename EmuElement<T>::type x[num_elements];
+
+  EMU_INLINE int emu_across(int lane, int j) { return lane / 4 + j / 2 / blocks_along * 8; }
+  EMU_INLINE int emu_along(int lane, int j) { return lane % 4 * 2 + j % 2 + j / 2 % blocks_along * 8; }
+  // Where in the matrix a lane's element j stands.
+  EMU_INLINE int emu_row(int lane, int j) { return columns_first ? emu_along(lane, j) : emu_across(lane, j); }
+  EMU_INLINE int emu_column(int lane, int j) { return columns_first ? emu_across(lane, j) : emu_along(lane, j); }
+  EMU_INLINE int emu_index(int lane, int j) { return emu_row(lane, j) * columns + emu_column(lane, j); }
+};
+
+template <class Fragment, class T>
+EMU_INLINE void emu_load(Fragment& f, const T* from, unsigned stride, bool columns_first) {
+  for (int j = 0; j < Fragment::num_elements; j++) {
+    int row = Fragment::emu_row(emu_lane(), j), column = Fragment::emu_column(emu_lane(), j);
+    f.x[j] = columns_first ? from[column * stride + row] : from[row * stride + column];
+  }
+}
 
 template <class Use, int M, int N, int K, class T, class Layout, class P>
 EMU_INLINE void load_matrix_sync(fragment<Use, M, N, K, T, Layout>& f, const P* from, unsigned stride, EMU_LINE) {
@@ -81,7 +92,7 @@ template <int M, int N, int K, class T, class P>
 EMU_INLINE void store_matrix_sync(P* to, const fragment<accumulator, M, N, K, T>& f, unsigned stride, layout_t layout,
                                   EMU_LINE) {
   for (int j = 0; j < f.num_elements; j++) {
-    int i = j * 32 + emu_lane(), row = i / N, column = i % N;
+    int row = f.emu_row(emu_lane(), j), column = f.emu_column(emu_lane(), j);
     to[layout == mem_col_major ? column * stride + row : row * stride + column] = f.x[j];
   }
   __syncwarp(0xffffffffu, line);
@@ -98,11 +109,13 @@ struct EmuMultiply {
   const B* b;
   const C* c;
   EMU_UNCHECKED static void run(uint64_t* lanes) {
-    auto lane = [&](int i) EMU_UNCHECKED { return (EmuMultiply*)lanes[i % 32]; };
     float a[A::rows * A::columns], b[B::rows * B::columns], c[C::rows * C::columns];
-    for (int i = 0; i < A::rows * A::columns; i++) a[i] = (float)lane(i)->a->x[i / 32];
-    for (int i = 0; i < B::rows * B::columns; i++) b[i] = (float)lane(i)->b->x[i / 32];
-    for (int i = 0; i < C::rows * C::columns; i++) c[i] = (float)lane(i)->c->x[i / 32];
+    for (int lane = 0; lane < 32; lane++) {
+      const EmuMultiply* its = (const EmuMultiply*)lanes[lane];
+      for (int j = 0; j < A::num_elements; j++) a[A::emu_index(lane, j)] = (float)its->a->x[j];
+      for (int j = 0; j < B::num_elements; j++) b[B::emu_index(lane, j)] = (float)its->b->x[j];
+      for (int j = 0; j < C::num_elements; j++) c[C::emu_index(lane, j)] = (float)its->c->x[j];
+    }
     for (int row = 0; row < A::rows; row++) {
       float* sums = c + row * B::columns;
       for (int k = 0; k < A::columns; k++) {
@@ -110,7 +123,10 @@ struct EmuMultiply {
           sums[column] += a[row * A::columns + k] * b[k * B::columns + column];
       }
     }
-    for (int i = 0; i < C::rows * C::columns; i++) lane(i)->d->x[i / 32] = c[i];
+    for (int lane = 0; lane < 32; lane++) {
+      const EmuMultiply* its = (const EmuMultiply*)lanes[lane];
+      for (int j = 0; j < C::num_elements; j++) its->d->x[j] = c[C::emu_index(lane, j)];
+    }
   }
 };
 
