@@ -58,7 +58,8 @@ extern "C" __global__ void matvec(const float* __restrict__ x, const __nv_bfloat
   const __nv_bfloat16* weights = weight + (size_t)row * columns;
   int wide = is_aligned(weights) && is_aligned(x) ? columns / 8 * 8 : 0;
   float sum = 0.0f;
-#pragma unroll 4
+  // Not unrolled: that takes more registers, and fewer warps fit on a multiprocessor.
+#pragma unroll 1
   for (int i = 8 * lane; i < wide; i += 8 * 32) sum += dot8(weights + i, x + i);
   for (int i = wide + lane; i < columns; i += 32) sum += __bfloat162float(weights[i]) * x[i];
   sum = warp_sum(sum);
