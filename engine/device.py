@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from engine import cuda_headers
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KERNELS = REPOSITORY / "kernels"
@@ -121,7 +124,7 @@ def load_module(path: str | Path, defines: Mapping[str, int | str] | None = None
 
     Raises:
         FileNotFoundError: there is no such file.
-        DeviceError: no device can be used.
+        DeviceError: no device can be used, or the source needs headers of CUDA that are not installed.
     """
     source = KERNELS / path
     if not source.is_file():
@@ -140,9 +143,14 @@ def _compile(source: Path, stamp: int, flags: Sequence[str], cooperative: bool, 
         return emulator.RawModule(path=str(source), options=options, enable_cooperative_groups=cooperative, check=check)
     import cupy
 
-    return cupy.RawModule(
-        code=source.read_text(), options=options, backend="nvrtc", enable_cooperative_groups=cooperative
-    )
+    text = source.read_text()
+    if re.search(r"^\s*#\s*include\s*<mma\.h>", text, re.MULTILINE):
+        major = cupy.cuda.nvrtc.getVersion()[0]
+        folders = cuda_headers.folders(major)
+        if not folders:
+            raise DeviceError(f"{source.name} cannot be compiled: {cuda_headers.missing(major)}")
+        options += tuple(f"-I{folder}" for folder in folders)
+    return cupy.RawModule(code=text, options=options, backend="nvrtc", enable_cooperative_groups=cooperative)
 
 
 def most_shared_bytes() -> int:

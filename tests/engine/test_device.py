@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -84,6 +87,25 @@ def test_copies_are_copies():
 def test_a_missing_source_is_named():
     with pytest.raises(FileNotFoundError, match=r"nothing\.cu: no such CUDA source"):
         device.load_module("nothing.cu")
+
+
+def test_headers_for_tensor_cores_are_named_where_they_are_missing(monkeypatch, source):
+    nvrtc = types.SimpleNamespace(getVersion=lambda: (13, 0))
+    compiled = []
+    fake = types.SimpleNamespace(
+        cuda=types.SimpleNamespace(nvrtc=nvrtc), RawModule=lambda **given: compiled.append(given)
+    )
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(device, "_choice", "cuda")
+    device.load_module(source, {"BY": 5})
+    assert len(compiled) == 1, "a kernel without them needs no headers"
+    source.write_text("#include <mma.h>\n" + source.read_text())
+    monkeypatch.setattr(device.cuda_headers, "folders", lambda _major: [])
+    with pytest.raises(device.DeviceError, match=r"scale\.cu cannot be compiled: .* mma\.h .*CUDA 13.*nvidia-cuda-crt"):
+        device.load_module(source, {"BY": 5})
+    monkeypatch.setattr(device.cuda_headers, "folders", lambda _major: ["here", "there"])
+    device.load_module(source, {"BY": 5})
+    assert {"-Ihere", "-Ithere"} <= set(compiled[1]["options"])
 
 
 @pytest.mark.gpu
