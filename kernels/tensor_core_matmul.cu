@@ -1,0 +1,115 @@
+// Matrix times transposed matrix on tensor cores: out[t, r] = sum over i of x[t, i] * weight[r, i]
+//
+// A block of four warps computes 64 x 64 elements of out, each warp a quarter, as 2 x 2 fragments of 16 x 16. The block goes
+// along the columns in steps of DEPTH: it brings a tile of x and one of the weight into shared memory, and the warps load
+// their fragments from there.
+//
+//   x        [tokens, columns], row after row     bfloat16
+//   weight   [rows, columns], row after row       bfloat16; sums are float32
+//   out      [tokens, rows], row after row        float
+//   grid     tiles of rows, tiles of tokens       block: THREADS threads
+#include <cuda_bf16.h>
+#include <mma.h>
+
+namespace wmma = nvcuda::wmma;
+
+constexpr int THREADS = 128;
+constexpr int TILE = 64;          // tokens and rows of a block
+constexpr int DEPTH = 64;         // columns of a tile
+constexpr int WIDTH = DEPTH + 8;  // of a tile's row in shared memory: what is read down the rows lies in other banks
+constexpr int PART = 32;          // tokens and rows of a warp
+constexpr int SIDE = PART / 16;   // fragments of a warp side by side, and one below the other
+
+using Tile = __nv_bfloat16[TILE][WIDTH];
+using A = wmma::fragment<wmma::matrix_a, 16, 16, 16, __nv_bfloat16, wmma::row_major>;
+using Sums = wmma::fragment<wmma::accumulator, 16, 16, 16, float>;
+
+// matrix[row, column] to matrix[row, column + 7]; 0 for what lies outside.
+__device__ __forceinline__ uint4 load8(const __nv_bfloat16* matrix, int rows, int columns, int row, int column) {
+  uint4 eight = make_uint4(0, 0, 0, 0);
+  // solve: begin
+  // stub: // 1. A row outside: eight zeros.
+  // stub: // 2. All eight inside, and at an address that is a multiple of 16: one load.
+  // stub: // 3. Else one by one, as many as lie inside. A pointer to `eight` can be cast to one to bfloat16.
+  if (row >= rows) return eight;
+  const __nv_bfloat16* from = matrix + (size_t)row * columns + column;
+  if (column + 8 <= columns && (size_t)from % 16 == 0) return *reinterpret_cast<const uint4*>(from);
+  __nv_bfloat16* elements = reinterpret_cast<__nv_bfloat16*>(&eight);
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (column + i < columns) elements[i] = from[i];
+  }
+  // solve: end
+  return eight;
+}
+
+// Brings a part of a matrix, from first_row and first_column on, into a tile. All threads of the block take part.
+__device__ __forceinline__ void bring(Tile& tile, const __nv_bfloat16* matrix, int rows, int columns, int first_row,
+                                      int first_column) {
+  // solve: begin
+  // stub: // Eight neighbouring threads bring a row of the tile, eight columns each, with one 16-byte store each.
+#pragma unroll
+  for (int i = threadIdx.x; i < TILE * DEPTH / 8; i += THREADS) {
+    int row = i / (DEPTH / 8), column = i % (DEPTH / 8) * 8;
+    uint4 eight = load8(matrix, rows, columns, first_row + row, first_column + column);
+    *reinterpret_cast<uint4*>(&tile[row][column]) = eight;
+  }
+  // solve: end
+}
+
+// Stores a fragment's 16 x 16 sums from out[token, row] on, as far as they lie inside. Which lane holds which of them is the
+// hardware's secret, so they go through shared memory. All lanes of the warp take part.
+__device__ __forceinline__ void store(float* out, int tokens, int rows, int token, int row, const Sums& sums) {
+  __shared__ __align__(32) float staged[THREADS / 32][256];
+  float* mine = staged[threadIdx.x / 32];
+  wmma::store_matrix_sync(mine, sums, 16, wmma::mem_row_major);
+  __syncwarp();
+  for (int i = threadIdx.x % 32; i < 256; i += 32) {
+    int t = token + i / 16, r = row + i % 16;
+    if (t < tokens && r < rows) out[(size_t)t * rows + r] = mine[i];
+  }
+  __syncwarp();
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    tensor_core_matmul(const __nv_bfloat16* __restrict__ x, const __nv_bfloat16* __restrict__ weight,
+                       float* __restrict__ out, int tokens, int rows, int columns) {
+  __shared__ __align__(32) Tile x_tile;
+  __shared__ __align__(32) Tile weight_tile;
+  int warp = threadIdx.x / 32, across = TILE / PART;                   // warps side by side
+  int my_token = warp / across * PART, my_row = warp % across * PART;  // where this warp's part of the tiles starts
+  int first_token = blockIdx.y * TILE, first_row = blockIdx.x * TILE;
+  Sums sums[SIDE][SIDE];
+  // solve: begin
+  // stub: // 1. Set the sums to 0.
+  // stub: // 2. For each step of columns: bring both tiles. For each 16 columns of them: load SIDE fragments of x and SIDE of
+  // stub: //    the weight, and add all SIDE x SIDE products to the sums. A tile's rows are WIDTH elements apart.
+  // stub: // 3. Store the sums.
+  // stub: (void)x_tile, (void)weight_tile, (void)my_token, (void)my_row, (void)first_token, (void)first_row, (void)sums;
+  using B = wmma::fragment<wmma::matrix_b, 16, 16, 16, __nv_bfloat16, wmma::col_major>;
+  for (int i = 0; i < SIDE; i++) {
+    for (int j = 0; j < SIDE; j++) wmma::fill_fragment(sums[i][j], 0.0f);
+  }
+  for (int first = 0; first < columns; first += DEPTH) {
+    bring(x_tile, x, tokens, columns, first_token, first);
+    bring(weight_tile, weight, rows, columns, first_row, first);
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < DEPTH; k += 16) {
+      A a[SIDE];
+      B b[SIDE];
+      for (int i = 0; i < SIDE; i++) wmma::load_matrix_sync(a[i], &x_tile[my_token + 16 * i][k], WIDTH);
+      for (int j = 0; j < SIDE; j++) wmma::load_matrix_sync(b[j], &weight_tile[my_row + 16 * j][k], WIDTH);
+      for (int i = 0; i < SIDE; i++) {
+        for (int j = 0; j < SIDE; j++) wmma::mma_sync(sums[i][j], a[i], b[j], sums[i][j]);
+      }
+    }
+    __syncthreads();
+  }
+  for (int i = 0; i < SIDE; i++) {
+    for (int j = 0; j < SIDE; j++) {
+      store(out, tokens, rows, first_token + my_token + 16 * i, first_row + my_row + 16 * j, sums[i][j]);
+    }
+  }
+  // solve: end
+}

@@ -1,0 +1,1 @@
+../../kernels/tensor_core_matmul.cu

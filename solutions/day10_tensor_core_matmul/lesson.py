@@ -1,0 +1,1 @@
+../../engine/ops/tensor_core_matmul.py
