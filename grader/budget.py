@@ -64,18 +64,6 @@ def tensor_core_product(x: np.ndarray, weight: np.ndarray) -> Allowed:
     return Allowed(0.0, 4 * x.shape[-1] * unit_roundoff(DTYPES["float32"]) * sizes)
 
 
-def tensor_core_product(x: np.ndarray, weight: np.ndarray) -> Allowed:
-    """The error of a sum of n products on tensor cores, relative to the sum of the products' sizes.
-
-    Products of two bfloat16 numbers are exact in float32. But tensor cores cut off where others round (Fasi, Higham, Mikaitis
-    and Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021): a term to the last place of the sum that takes it in, and
-    that sum once more. Each is less than 2^-23 of the sum, and errors that all point the same way add up: 2 n 2^-23.
-    """
-    with np.errstate(invalid="ignore"):
-        sizes = np.abs(x.astype(np.float64)) @ np.abs(weight.astype(np.float64)).T
-    return Allowed(0.0, 4 * x.shape[-1] * unit_roundoff(DTYPES["float32"]) * sizes)
-
-
 def row_sum(x: np.ndarray) -> Allowed:
     """The error of the longest way that a term takes to the result.
 
