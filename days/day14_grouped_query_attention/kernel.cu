@@ -6,14 +6,17 @@
 //   q, out  [tokens, heads, head_dim]         head h reads KV head h / (heads / kv_heads)
 //   k, v    [length, kv_heads, head_dim]      length >= tokens
 //   grid    tokens × heads blocks             block: THREADS threads, whole warps, at most 1024
-//   shared  length floats, given at the launch; head_dim is at most MAX_HEAD_DIM
+//   shared  length floats, given at the launch
+//
+// Lane l of each warp keeps columns l, l + 32, … of the query and of the result in registers: COLUMNS of them, so head_dim is at
+// most 32 · COLUMNS. A number that the compiler knows lets it unroll the loops over them.
 #include <math_constants.h>
 
 #ifndef THREADS
-#define THREADS 256
+#define THREADS 512
 #endif
-#ifndef MAX_HEAD_DIM
-#define MAX_HEAD_DIM 256
+#ifndef COLUMNS
+#define COLUMNS 2
 #endif
 static_assert(THREADS % 32 == 0 && THREADS <= 1024, "a block is whole warps, at most 1024 threads");
 constexpr int WARPS = THREADS / 32;
@@ -27,20 +30,19 @@ __device__ __forceinline__ float warp_sum(float value) {
 extern "C" __global__ void attention(const float* __restrict__ q, const float* __restrict__ k,
                                      const float* __restrict__ v, float* __restrict__ out, int tokens, int length,
                                      int heads, int kv_heads, int head_dim, float scale) {
-  extern __shared__ float weights[];            // of the keys: first the scores, then their exponentials
-  __shared__ float query[MAX_HEAD_DIM];         // this block's row of q, times the scale
-  __shared__ float largest_of[WARPS];           // score that a warp has seen
-  __shared__ float sum_of[WARPS];               // of the exponentials that a warp has made
-  __shared__ float mixed[WARPS][MAX_HEAD_DIM];  // a warp's share of the weighted sum of V's rows
+  extern __shared__ float weights[];               // of the keys: first the scores, then their exponentials
+  __shared__ float largest_of[WARPS];              // score that a warp has seen
+  __shared__ float sum_of[WARPS];                  // of the exponentials that a warp has made
+  __shared__ float share_of[WARPS][COLUMNS * 32];  // a warp's share of the weighted sum of V's rows
   int token = blockIdx.x, head = blockIdx.y;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   // 1. Where this block's row of q and out starts, which KV head it reads, how many keys it sees, and how far apart
   //    the rows of one KV head lie. Offsets can pass 2^31: size_t.
-  // 2. Bring the query into shared memory, times the scale.
-  // 3. Scores: warp w takes keys w, w + WARPS, …, its lanes neighbouring columns; keep the largest score.
+  // 2. Each lane takes its columns of the query, times the scale.
+  // 3. Scores: warp w takes keys w, w + WARPS, …; keep the largest score.
   // 4. Softmax without the division: the exponential of each score minus the largest, and their sum.
-  // 5. Weighted sum of V's rows: warp w takes rows w, w + WARPS, …, its lanes neighbouring columns.
+  // 5. Weighted sum of V's rows: warp w takes rows w, w + WARPS, …, each lane its columns.
   // 6. Add up the warps' shares, divide by the sum, store.
-  (void)weights, (void)query, (void)largest_of, (void)sum_of, (void)mixed;
+  (void)weights, (void)largest_of, (void)sum_of, (void)share_of;
   (void)token, (void)head, (void)lane, (void)warp;
 }

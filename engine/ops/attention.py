@@ -8,22 +8,28 @@ import numpy as np
 from engine import device
 from engine.ops.arguments import FLOAT32, check_array
 
-THREADS = 256  # of a block: eight warps; the kernel is compiled for this number
+THREADS = 512  # of a block: sixteen warps; the kernel is compiled for this number
 MAX_HEAD_DIM = 256
 MAX_QUERIES = 2**31 - 1  # blocks that one grid can have along x
 MAX_HEADS = 65535  # and along y
-OTHER_SHARED = 4 * (MAX_HEAD_DIM + (MAX_HEAD_DIM + 2) * THREADS // 32)  # bytes of the kernel's arrays but `weights`
 
 
-def attention_kernel() -> Any:
+def columns_of_a_lane(head_dim: int) -> int:
+    """How many columns of a head each of 32 lanes takes; the kernel is compiled for this number too."""
+    return -(-head_dim // 32)
+
+
+def attention_kernel(head_dim: int) -> Any:
     """The kernel in kernel.cu. As compiled, it may ask for 48 KiB of dynamic shared memory."""
     source = device.source_beside(__file__, "attention.cu")
-    return device.load_module(source, {"MAX_HEAD_DIM": MAX_HEAD_DIM, "THREADS": THREADS}).get_function("attention")
+    sizes = {"COLUMNS": columns_of_a_lane(head_dim), "THREADS": THREADS}
+    return device.load_module(source, sizes).get_function("attention")
 
 
-def longest() -> int:
-    """Keys whose scores fit into a block's shared memory, on the device in use."""
-    return (device.most_shared_bytes() - OTHER_SHARED) // 4
+def longest(head_dim: int) -> int:
+    """Keys whose scores fit into a block's shared memory beside the kernel's other arrays, on the device in use."""
+    others = THREADS // 32 * (32 * columns_of_a_lane(head_dim) + 2)
+    return device.most_shared_bytes() // 4 - others
 
 
 def check_arguments(q: Any, k: Any, v: Any) -> None:
@@ -43,8 +49,10 @@ def check_arguments(q: Any, k: Any, v: Any) -> None:
         raise ValueError(f"k has {kv_heads} heads: expected a number that divides q's {heads}")
     if length < tokens:
         raise ValueError(f"k has {length} tokens: expected at least q's {tokens}")
-    if length > longest():
-        raise ValueError(f"k has {length} tokens: expected at most {longest()}, whose scores fit into shared memory")
+    if length > longest(head_dim):
+        raise ValueError(
+            f"k has {length} tokens: expected at most {longest(head_dim)}, whose scores fit into shared memory"
+        )
     check_array("v", v, k.shape, FLOAT32)
 
 
@@ -74,7 +82,7 @@ def attention(q: Any, k: Any, v: Any) -> Any:
     if tokens > 0:  # a grid of no blocks is refused
         sizes = [np.int32(n) for n in (tokens, length, heads, kv_heads, head_dim)]
         scale = np.float32(1 / math.sqrt(head_dim))
-        kernel = attention_kernel()
+        kernel = attention_kernel(head_dim)
         kernel.max_dynamic_shared_size_bytes = 4 * length
         kernel((tokens, heads), (THREADS,), (q, k, v, out, *sizes, scale), shared_mem=4 * length)
     return out
