@@ -27,7 +27,21 @@ from benchmarks import record  # noqa: E402
 from engine import device  # noqa: E402
 
 # Ceilings first: the others compare with them.
-SUITES = ["ceilings", "agreement", "day02", "day05", "day06", "day07", "day11", "day12", "day15", "forward"]
+SUITES = [
+    "ceilings",
+    "agreement",
+    "day02",
+    "day05",
+    "day06",
+    "day07",
+    "day08",
+    "day09",
+    "day10",
+    "day11",
+    "day12",
+    "day15",
+    "forward",
+]
 
 
 def describe_gpu() -> dict[str, Any]:

@@ -81,6 +81,47 @@ def bandwidth(day: str, ceiling: str, torch: str, labels: dict[str, Callable[[di
     return Table((day, "ceilings"), render)
 
 
+def teraflops(figures: dict[str, Any] | None) -> str:
+    """Operations per second, or that nobody measured them."""
+    return f"{figures['operations_per_s'] / 1e12:.3g}" if figures and "operations_per_s" in figures else "NOT RUN"
+
+
+def products(day: str, others: dict[str, str], multiple_of: str = "") -> Table:
+    """The table of a day's matrix products.
+
+    Args:
+        others: heading of each that is timed beside ours, by its name in the record.
+        multiple_of: the one of them that ours is said to be so many times as fast as.
+    """
+
+    def render(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+        def times(shape: dict[str, Any]) -> list[str]:
+            theirs = shape.get(multiple_of, {}).get("operations_per_s")
+            return [f"{shape['operations_per_s'] / theirs:.1f} ×" if theirs else "NOT RUN"] if multiple_of else []
+
+        shapes = records[day]["shapes"]
+        rows = [
+            [
+                f"{shape['tokens']:,} × {shape['rows']:,} × {shape['columns']:,}",
+                microseconds(shape),
+                teraflops(shape),
+                *(teraflops(shape.get(name)) for name in others),
+                *times(shape),
+            ]
+            for shape in shapes
+            if "not_run" not in shape
+        ]
+        head = ["tokens × rows × columns", "µs", "TFLOP/s", *(f"{heading}, TFLOP/s" for heading in others.values())]
+        head += [f"of {others[multiple_of]}"] if multiple_of else []
+        not_run = len(shapes) - len(rows)
+        note = "µs: median of one call in a CUDA graph, ± half the interquartile range, over rotating buffers." + (
+            f" NOT RUN: {not_run} shapes that do not fit into the memory." if not_run else ""
+        )
+        return head, rows, note
+
+    return Table((day,), render)
+
+
 def validation(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """The corpus of planted faults: the emulator's checker beside compute-sanitizer."""
     ours, theirs = records["corpus"], records.get("sanitizer", {"cases": {}})["cases"]
@@ -159,6 +200,9 @@ TABLES = {
         "rms_norm",
         {"rows × hidden": lambda s: f"{s['rows']:,} × {s['hidden']:,}", "dtype": lambda s: s["dtype"]},
     ),
+    "day08": bandwidth("day08", "read", "@", {"rows × columns": lambda s: f"{s['rows']:,} × {s['columns']:,}"}),
+    "day09": products("day09", {"cupy": "CuPy `@`", "torch": "torch `@`"}),
+    "day10": products("day10", {"day09": "day 9", "torch": "torch `@` in bfloat16"}, multiple_of="day09"),
     "day11": bandwidth(
         "day11",
         "copy",

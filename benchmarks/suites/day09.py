@@ -1,0 +1,45 @@
+"""Day 9, matrix products by tiles: operations per second beside CuPy's and PyTorch's in float32, which are cuBLAS's."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from benchmarks import peers, products
+from grader import budget
+from grader.curriculum import find
+from grader.worker import Lesson
+
+
+def run(context: dict[str, Any]) -> dict[str, Any]:
+    """Each shape."""
+    lesson = Lesson(find("day09").solution).module
+    figures = peers.measured(
+        context, "read", products.shapes(), products.memory_needed, functools.partial(measure, lesson)
+    )
+    return {"torch": peers.torch_version(), "tile": lesson.TILE, "shapes": figures}
+
+
+def measure(
+    lesson: Any, tokens: int, rows: int, columns: int, l2_bytes: int, rng: np.random.Generator
+) -> peers.Figures:
+    """One shape: see `peers.beside`. The peers get the weight in float32."""
+    generator, moved = peers.random_numbers(rng), 4 * tokens * columns + 2 * rows * columns + 4 * tokens * rows
+    given = [
+        products.numbers(generator, (tokens, columns), rows, wide=True)
+        for _ in range(peers.buffers_needed(moved, l2_bytes))
+    ]
+    sample = peers.rows_to_check(tokens, rng)
+    weight = peers.host_rows(given[0].weight, np.arange(rows))
+    check = products.check_of(peers.host_rows(given[0].x, sample), weight, budget.product)
+    functions = {
+        "ours": lambda x, weight, _wide: lesson.matmul(x, weight),
+        "cupy": lambda x, _weight, wide: x @ wide.T,
+        "torch": lambda x, _weight, wide: x @ wide.T,
+    }
+    buffers = [(one.x, one.weight, one.wide) for one in given]
+    label = f"{tokens} × {rows} × {columns}"
+    figures = peers.functions_beside(label, moved, buffers, sample, functions, check)
+    return products.with_operations(figures, products.operations(tokens, rows, columns))
