@@ -39,6 +39,8 @@ SUITES = [
     "day10",
     "day11",
     "day12",
+    "day13",
+    "day14",
     "day15",
     "forward",
 ]

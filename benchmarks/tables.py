@@ -86,6 +86,52 @@ def teraflops(figures: dict[str, Any] | None) -> str:
     return f"{figures['operations_per_s'] / 1e12:.3g}" if figures and "operations_per_s" in figures else "NOT RUN"
 
 
+IN_GRAPHS = (
+    "µs: median of one call in a CUDA graph, ± half the interquartile range, over rotating buffers; float32 throughout."
+)
+
+
+def day13(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+    """Attention with all scores in memory, beside a CuPy expression and PyTorch."""
+    rows = [
+        [
+            f"{shape['tokens']:,}",
+            f"{shape['score_bytes'] / 2**20:,.0f}",
+            microseconds(shape),
+            teraflops(shape),
+            teraflops(shape.get("cupy")),
+            teraflops(shape.get("torch")),
+        ]
+        for shape in records["day13"]["shapes"]
+        if "not_run" not in shape
+    ]
+    attention = "torch `scaled_dot_product_attention`, TFLOP/s"
+    head = ["tokens, 32 heads of 64", "scores, MiB", "µs", "TFLOP/s", "CuPy, TFLOP/s", attention]
+    return head, rows, IN_GRAPHS
+
+
+def day14(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+    """Grouped query attention, for prompts and single tokens, beside a CuPy expression and PyTorch."""
+    rows = [
+        [
+            f"{shape['tokens']:,} × {shape['length']:,}",
+            f"{shape['heads']} on {shape['kv_heads']}",
+            microseconds(shape),
+            teraflops(shape),
+            f"{100 * shape['share_of_read']:.1f} %",
+            teraflops(shape.get("cupy")),
+            teraflops(shape.get("torch")),
+        ]
+        for shape in records["day14"]["shapes"]
+        if "not_run" not in shape
+    ]
+    attention = "torch `scaled_dot_product_attention`, TFLOP/s"
+    head = ["queries × keys", "heads of 64", "µs", "TFLOP/s", "of read bandwidth", "CuPy, TFLOP/s", attention]
+    read = records["ceilings"]["read"]["bytes_per_s"]
+    note = f"Q, K, V and the result, each once, in that time: share of the read bandwidth of {read / 1e12:.2f} TB/s. "
+    return head, rows, note + IN_GRAPHS
+
+
 def products(day: str, others: dict[str, str], multiple_of: str = "") -> Table:
     """The table of a day's matrix products.
 
@@ -213,6 +259,8 @@ TABLES = {
         },
     ),
     "day12": bandwidth("day12", "copy", "softmax", {"rows × columns": lambda s: f"{s['rows']:,} × {s['columns']:,}"}),
+    "day13": Table(("day13",), day13),
+    "day14": Table(("day14", "ceilings"), day14),
     "day15": bandwidth(
         "day15",
         "copy",
