@@ -91,15 +91,10 @@ def runtime() -> ctypes.CDLL:
     cxx = compiler.find()
     sources = sorted((compiler.RUNTIME / "src").glob("*.cpp"))
     headers = sorted((compiler.RUNTIME / "src").glob("*.h"))
-    arguments = [
-        *compiler.flags(cxx),
-        "-O2",
-        "-g1",
-        f"-I{compiler.INCLUDE}",
-        f"-I{compiler.RUNTIME / 'src'}",
-    ]
+    flags = [*compiler.flags(cxx), "-O2", "-g1"]
+    arguments = [*flags, f"-I{compiler.INCLUDE}", f"-I{compiler.RUNTIME / 'src'}"]
     texts = [f.read_text() for f in (*sources, *headers)]
-    name = f"runtime-{cache.key(cxx.identity(), arguments, compiler.header_key(), *texts)}.so"
+    name = f"runtime-{cache.key(cxx.identity(), flags, compiler.header_key(), *texts)}.so"
 
     def build(out: Path) -> None:
         log = compiler.compile_library(cxx, sources[0], out, [*arguments, *map(str, sources[1:])])

@@ -88,7 +88,8 @@ class RawModule:
         checked = self.checks is not None
         own = compiler.checked_kernel_flags(cxx) if checked else compiler.kernel_flags(cxx)
         flags = [*own, *self._defines, f"-I{compiler.INCLUDE}", "-include", "emu/cuda.h"]
-        key = cache.key(cxx.identity(), flags, compiler.header_key(), self._translation.text)
+        # What lies in the folder of headers counts, not where that is: a copy of the repository shares the cache.
+        key = cache.key(cxx.identity(), own, self._defines, compiler.header_key(), self._translation.text)
 
         def build(out: Path) -> None:
             text = out.with_suffix(".cpp")

@@ -31,8 +31,10 @@ _TENSORS = {
     r"blk\.(\d+)\.ffn_down\.weight": r"model.layers.\1.mlp.down_proj.weight",
 }
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}  # llama.cpp's name, and Hugging Face's
-_LLAMA3_SCALING = {
-    "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+_LLAMA3_CONTEXT = 8192
+_LLAMA3_SCALING: dict[str, Any] = {
+    "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": _LLAMA3_CONTEXT,
 }  # fmt: skip
 _CONTROL, _USER_DEFINED = 3, 4  # token types that stand for themselves (llama.cpp, llama_token_type)
 
@@ -186,9 +188,9 @@ class GGUFModel:
         scaling = {**_LLAMA3_SCALING, "factor": float(f"{factors.max():.6g}")}
         theta = float(self._own("rope.freq_base", 10000.0))
         plain = theta ** (-np.arange(0, self.head_dim, 2) / self.head_dim)
-        turns = scaling["original_max_position_embeddings"] * plain / (2 * np.pi)
+        turns = _LLAMA3_CONTEXT * plain / (2 * np.pi)
         blend = np.clip((turns - 1) / (4 - 1), 0, 1)
-        expected = 1 / (blend + (1 - blend) / scaling["factor"])
+        expected = 1 / (blend + (1 - blend) / float(factors.max()))
         if factors.shape != expected.shape or not np.allclose(factors, expected, rtol=1e-3):
             raise GGUFError(f"{self.path}: rope_freqs.weight: expected the factors of Llama 3's rotary scaling")
         return scaling

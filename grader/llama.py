@@ -1,6 +1,6 @@
 """Llama and Qwen3 in float64 with NumPy: the oracle for whole layers and models, written from the definitions.
 
-It shares no code with the engine. Stored answers of Hugging Face Transformers show that it is right (tests/grader/test_llama.py).
+It shares no code with the engine. Stored answers of Hugging Face Transformers show that it is right (test_llama.py).
 """
 
 from __future__ import annotations
