@@ -54,10 +54,18 @@ def why_no_goldens() -> str | None:
     return f"{' and '.join(absent)} not installed (pip install -e '.[goldens]')" if absent else None
 
 
+def why_no_notebooks() -> str | None:
+    """None where notebooks can be executed."""
+    wanted = ("IPython", "ipykernel", "matplotlib", "nbclient", "nbformat", "PIL")
+    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
+    return f"{', '.join(absent)} not installed (pip install -e '.[notebooks]')" if absent else None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "gpu": why_no_gpu,
     "network": why_no_network,
     "goldens": why_no_goldens,
+    "notebooks": why_no_notebooks,
 }
 
 

@@ -19,6 +19,7 @@ WRITTEN = [day for day in days() if day.written]
 PAGES = sorted(
     f for f in REPOSITORY.rglob("*.md") if not any(p.startswith(".") for p in f.relative_to(REPOSITORY).parts)
 )
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 RECORDS = sorted((REPOSITORY / "results").rglob("*.json"))
 OF_THE_MACHINE = re.compile(r"(?<![\w.~}])/(?:[w]ork|[r]oot|[h]ome/\w+|[t]mp/w60|[U]sers/\w+)\b/?")
 REGISTRIES = re.compile(r"[p]ypi\.org|[p]ythonhosted|[r]egistry\.npmjs|[d]eb\.debian|[p]roxy\.golang")
@@ -30,9 +31,17 @@ def name(value: object) -> str:
     return value.relative_to(REPOSITORY).as_posix() if isinstance(value, Path) else str(value)
 
 
+def written(page: Path) -> str:
+    """A page's text; of a notebook what somebody wrote, not what cells computed."""
+    if page.suffix != ".ipynb":
+        return page.read_text()
+    cells = json.loads(page.read_text())["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
 def prose(page: Path) -> str:
     """A page without its code, comments and generated tables."""
-    text = tables.BLOCK.sub("", page.read_text())
+    text = tables.BLOCK.sub("", written(page))
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"^ {4,}\S.*$", "", text, flags=re.MULTILINE)
     return re.sub(r"<!--.*?-->|`[^`\n]*`", "", text, flags=re.DOTALL)
@@ -108,9 +117,9 @@ def test_stubs_come_from_their_solutions() -> None:
 # ---- pages ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", written(page), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):
             continue  # another site: its links are its own
@@ -118,12 +127,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = (page.parent / file).resolve() if file else page
         assert linked.exists(), f"{name(page)}: {target} leads nowhere"
         if anchor:
-            titles = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            titles = re.findall(r"^#+ (.*)$", written(linked), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            if linked.suffix == ".ipynb":  # Jupyter's rule is another
+                anchors = {title.replace(" ", "-") for title in titles}
             assert anchor in anchors, f"{name(page)}: {name(linked)} has no heading {anchor}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=name)
 def test_no_measured_figure_is_typed_and_nobody_shouts(page: Path) -> None:
     text = prose(page)
     assert not (found := FIGURE.findall(text)), (
