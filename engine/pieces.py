@@ -78,6 +78,6 @@ PIECES = tuple(
     sorted(
         path.stem
         for path in (*(ENGINE / "ops").glob("*.py"), ENGINE / "weights.py", ENGINE / "tokenizer.py", ENGINE / "cache.py")
-        if path.stem not in ("__init__", "arguments", "linear")
+        if path.stem not in ("__init__", "arguments", "attend", "linear")
     )
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.config import Config
 from engine.ops.arguments import FLOAT32, INT32, check_array
-from engine.ops.attention import attention
+from engine.ops.attend import attend
 from engine.ops.linear import linear
 from engine.ops.mlp import mlp
 from engine.ops.rmsnorm import rmsnorm

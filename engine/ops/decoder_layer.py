@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.config import Config
 from engine.ops.arguments import FLOAT32, INT32, check_array
-from engine.ops.attention import attention
+from engine.ops.attend import attend
 from engine.ops.linear import linear
 from engine.ops.mlp import mlp
 from engine.ops.rmsnorm import rmsnorm
@@ -76,7 +76,7 @@ def decoder_layer(
         note(name, tensor)
     if cache is not None:
         k, v = cache.append(k, v)
-    mixed = attention(q, k, v)
+    mixed = attend(q, k, v)
     note("attention", mixed)
     x = x + linear(mixed.reshape(tokens, -1), weights["self_attn.o_proj.weight"])
     note("after attention", x)

@@ -1,0 +1,50 @@
+// Decode attention: one query against the cache. A group's heads share each key and value that is loaded.
+//
+// One block for each KV head: it works for the GROUP heads that read this KV head. Each row of K and of V is loaded once, into
+// registers, and used GROUP times.
+//
+//   q, out  [kv_heads · GROUP, head_dim]         heads side by side: KV head n serves heads n · GROUP, n · GROUP + 1, …
+//   k, v    [capacity, kv_heads, head_dim]       rows 0 to length - 1 count; what lies behind may be anything, NaN too
+//   grid    kv_heads blocks                      block: THREADS threads, whole warps, at most 1024
+//   shared  GROUP · length + WARPS · GROUP · 32 · COLUMNS floats, given at the launch
+//
+// Lane l of each warp keeps columns l, l + 32, … of the group's queries and results in registers: COLUMNS of each, so head_dim
+// is at most 32 · COLUMNS. Numbers that the compiler knows let it unroll the loops over them.
+#include <math_constants.h>
+
+#ifndef THREADS
+#define THREADS 512
+#endif
+#ifndef GROUP
+#define GROUP 4
+#endif
+#ifndef COLUMNS
+#define COLUMNS 2
+#endif
+static_assert(THREADS % 32 == 0 && THREADS <= 1024, "a block is whole warps, at most 1024 threads");
+constexpr int WARPS = THREADS / 32;
+
+// The sum of `value` over the 32 lanes of the warp; every lane gets it, and all of them must call it.
+__device__ __forceinline__ float warp_sum(float value) {
+  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
+  return value;
+}
+
+extern "C" __global__ void decode_attention(const float* __restrict__ q, const float* __restrict__ k,
+                                            const float* __restrict__ v, float* __restrict__ out, int length,
+                                            int head_dim, float scale) {
+  extern __shared__ float weights[];           // [GROUP][length]: first the scores, then their exponentials
+  float* share_of = weights + GROUP * length;  // [WARPS][GROUP][32 · COLUMNS]: a warp's share of the weighted sums
+  __shared__ float largest_of[WARPS][GROUP];   // score that a warp has seen
+  __shared__ float sum_of[WARPS][GROUP];       // of the exponentials that a warp has made
+  int kv_head = blockIdx.x, kv_heads = gridDim.x;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  // 1. Where this KV head's keys and values start, how far apart its rows lie, and where the group's queries are.
+  // 2. Each lane takes its columns of all the group's queries, times the scale.
+  // 3. Scores: warp w takes keys w, w + WARPS, …; each lane loads its columns of a key once, for all queries.
+  //    Keep the largest score of each query.
+  // 4. For each query, the exponential of each score minus the largest, and their sum.
+  // 5. Weighted sums of V's rows: warp w takes rows w, w + WARPS, …; each number is loaded once, for all queries.
+  // 6. For each query, add up the warps' shares, divide by the sum, store.
+  (void)share_of, (void)largest_of, (void)sum_of, (void)kv_head, (void)kv_heads, (void)lane, (void)warp;
+}

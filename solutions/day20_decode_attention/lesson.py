@@ -1,0 +1,1 @@
+../../engine/ops/decode_attention.py
