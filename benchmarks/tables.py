@@ -217,6 +217,28 @@ def costs(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     return ["kernel", *counters], rows, note
 
 
+def forward(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+    """Whole models beside Transformers."""
+    rows = [
+        [
+            row["model"],
+            f"{row['tokens']:,}",
+            f"{row['error']:.1e}",
+            f"{row['transformers_bfloat16_error']:.1e}",
+            f"{row['same_next_tokens']:,}",
+            f"{row['transformers_bfloat16_same_next_tokens']:,}",
+        ]
+        for row in records["forward"]["rows"]
+        if "not_run" not in row
+    ]
+    head = ["model", "tokens", "error", "error of Transformers in bfloat16", "same next tokens", "of Transformers in bfloat16"]
+    note = (
+        f"Both beside Transformers {records['forward']['transformers']} in float32 on the same bfloat16 weights. Error: relative,"
+        " in the Euclidean norm, of all positions' logits. Same next tokens: positions at which the likeliest token is the same."
+    )
+    return head, rows, note
+
+
 def throughput(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """The emulator's speed."""
     rows = []
@@ -267,6 +289,10 @@ TABLES = {
         "silu(gate) * up",
         {"tokens × intermediate": lambda s: f"{s['tokens']:,} × {s['intermediate']:,}"},
     ),
+    "day18": bandwidth(
+        "day18", "read", "argmax", {"rows × vocabulary": lambda s: f"{s['rows']:,} × {s['vocabulary']:,}"}
+    ),
+    "forward": Table(("forward",), forward),
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),
