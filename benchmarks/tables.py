@@ -233,8 +233,9 @@ def forward(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     ]
     head = ["model", "tokens", "error", "error of Transformers in bfloat16", "same next tokens", "of Transformers in bfloat16"]
     note = (
-        f"Both beside Transformers {records['forward']['transformers']} in float32 on the same bfloat16 weights. Error: relative,"
-        " in the Euclidean norm, of all positions' logits. Same next tokens: positions at which the likeliest token is the same."
+        f"Both beside Transformers {records['forward']['transformers']} in float32 on the same bfloat16 weights. Error:"
+        " relative, in the Euclidean norm, of all positions' logits. Same next tokens: positions at which the likeliest"
+        " token is the same."
     )
     return head, rows, note
 
