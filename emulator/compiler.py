@@ -230,4 +230,20 @@ def explain(log: str, name: str, files: dict[str, list[str]]) -> CompileError:
             Diagnostic(file, number, column, "error", match[5].replace("‘", "`").replace("’", "`"), text)
         )
         user_place = None
-    return CompileError(name, diagnostics, log)
+    own = [d for d in diagnostics if d.file in files] or _broken_off(log, name, files)
+    return CompileError(name, own or diagnostics, log)
+
+
+def _broken_off(log: str, name: str, files: dict[str, list[str]]) -> list[Diagnostic]:
+    """What a source lacks that ends too early: compilers notice it only in the lines put behind it."""
+    if not re.search(r"^<emulator>:", log, re.MULTILINE) or not re.search(r"error: expected ", log):
+        return []
+    for match in re.finditer(r"^(.+?):(\d+):(\d+): note: to match this", log, re.MULTILINE):
+        if match[1] in files:
+            number, column = int(match[2]), int(match[3])
+            text = files[match[1]][number - 1]
+            return [Diagnostic(match[1], number, column, "error", f"this `{text[column - 1]}` is never closed", text)]
+    lines = files[name]
+    number = max((i for i, line in enumerate(lines, 1) if line.strip()), default=0)
+    message = "the file ends too early: a semicolon or a brace is missing"
+    return [Diagnostic(name, number, 0, "error", message, lines[number - 1] if number else "")]

@@ -132,11 +132,14 @@ class Finding:
             case "uninitialised-output":
                 return "some thread must write every element: look at the last block, the last row and the loop's end"
             case "barrier-divergence":
-                return "every thread of the block must reach the same __syncthreads(): move it out of the branch"
+                return (
+                    "every thread of the block must reach the same __syncthreads(): move it out of the branch, and let"
+                    " no thread return before it"
+                )
             case "collective-divergence":
                 return (
-                    "every lane that the mask names must call the same collective: move it out of the branch, or narrow"
-                    " the mask"
+                    "every lane that the mask names must call the same collective: move it out of the branch and let no"
+                    " lane return before it, or narrow the mask"
                 )
             case _:
                 return "make sure that what it waits for happens before, or use a cooperative launch and grid.sync()"

@@ -21,6 +21,15 @@ def main() -> None:
     except KeyboardInterrupt:  # before there is anybody to handle it
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("engine", "grader", "emulator"):
+            raise
+        print(
+            f"{sys.executable} has no package {error.name}: it is not the environment that warp60 is installed in.\n"
+            "In this folder: source .venv/bin/activate",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     terminal.run(app, "warp60" if Path(sys.argv[0]).name == "warp60" else "python -m grader")
 
 

@@ -48,7 +48,9 @@ def finding_rows(finding: Answer) -> list[tuple[str, str]]:
     rows = [("unsafe", finding["message"])]
     for place in finding["places"]:
         who = f"thread {_tuple(place['thread'])} of block {_tuple(place['block'])}"
-        rows.append((f"{Path(place['file']).name}:{place['line']}", f"{place['text']}   {place['action']} by {who}"))
+        name = Path(place["file"]).name
+        label = f"{name}:{place['line']}" if place["line"] else name  # a thread that has ended is at no line
+        rows.append((label, f"{place['text']}   {place['action']} by {who}".strip()))
     return [*rows, ("do", finding["advice"])]
 
 

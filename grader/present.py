@@ -58,8 +58,9 @@ def checks(console: Console, report: Report) -> None:
             for check in members:
                 _check(console, check)
     if report.remaining:
+        more = "case" if report.remaining == 1 else "cases"
         console.print(
-            Text(f"  – {report.remaining} more cases not run after the first failure (--keep-going)", style="dim")
+            Text(f"  – {report.remaining} more {more} not run after the first failure (--keep-going)", style="dim")
         )
 
 
@@ -125,8 +126,7 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
             console.print(_bar())
             following = next((d for d in days() if d.number > day.number), None)
             if following:
-                state = f" ({following.absence})" if following.absence else ""
-                console.print(Text(f"  next   day {following.number} · {following.slug}{state}", style="dim"))
+                console.print(Text(f"  next   {_what_to_open(following)}", style="dim"), soft_wrap=True)
     elif ended is Verdict.NOT_SOLVED:
         spec = (day.lesson / "README.md").relative_to(REPOSITORY)
         console.print(last)
@@ -138,6 +138,14 @@ def verdict(console: Console, day: Day, report: Report, target: str, is_learners
     else:
         console.print(last)
         console.print(Text(f"  {again}", style="dim"), soft_wrap=True)  # one line to copy
+
+
+def _what_to_open(day: Day) -> str:
+    """The day that comes next, and where it begins."""
+    head = f"day {day.number} · {day.slug}"
+    if day.absence:
+        return f"{head} ({day.absence})"
+    return f"{head}: open {(day.lesson / 'README.md').relative_to(REPOSITORY)}"
 
 
 def _bar() -> Text:
@@ -160,8 +168,7 @@ def day_map(console: Console) -> None:
     if next_day is None and written:
         console.print("  next   every lesson that is written has passed; python -m grader all grades them again")
     if next_day is not None:
-        spec = (next_day.lesson / "README.md").relative_to(REPOSITORY)
-        console.print(f"  next   day {next_day.number} · {next_day.slug}: open {spec}")
+        console.print(f"  next   {_what_to_open(next_day)}", soft_wrap=True)
     state = "are written so far" if published == len(days()) else "are in this edition"
     console.print(Text(f"  {written} of {len(days())} lessons {state}", style="dim"))
 

@@ -17,7 +17,7 @@ from grader.grade import GraderError, grade
 from grader.verdict import Report
 
 POLL_S = 0.1
-KEYS = "h hint   n next day   l list   r again   q quit"
+KEYS = "h hint  n next day  l list  r again  q quit"
 
 
 def watch(day: Day, *, device: str, seed: int | None, console: Any) -> None:

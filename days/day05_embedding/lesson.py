@@ -62,7 +62,7 @@ def embedding(ids: Any, table: Any) -> Any:
         table: [vocabulary, hidden], float32 or bfloat16, on the device.
 
     Returns:
-        A new array, [tokens, hidden], dtype as the table, bit for bit.
+        A new array of `device.xp` (NumPy in the emulator, CuPy on a GPU), [tokens, hidden], dtype as the table, bit for bit.
 
     Raises:
         ValueError: see `check_arguments`.

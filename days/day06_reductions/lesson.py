@@ -39,7 +39,7 @@ def reduce_rows(name: str, x: Any) -> Any:
         x: [rows, n], float32, on the device.
 
     Returns:
-        A new array, [rows], float32.
+        A new array of `device.xp` (NumPy in the emulator, CuPy on a GPU), [rows], float32.
 
     Raises:
         ValueError: see `check_arguments`.

@@ -49,7 +49,7 @@ def rmsnorm(x: Any, weight: Any, eps: float) -> Any:
         eps: added to the mean square, so that a row of zeros stays zeros.
 
     Returns:
-        A new array, shape and dtype as x. All arithmetic is float32; a bfloat16 result is rounded once, at the end.
+        A new `device.xp` array, shape and dtype as x. All arithmetic is float32; a bfloat16 result is rounded once, at the end.
 
     Raises:
         ValueError: see `check_arguments`.

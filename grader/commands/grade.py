@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sys
@@ -79,7 +80,10 @@ def grade_days(
         with mutants.Workshop() as workshop:
             target, source = _source(day, solution, mutant, folder, workshop)
             try:
-                report = grade(day, source, device=device, seed=seed, keep_going=keep_going, call_limit_s=time_limit)
+                with _said(screen, f"grading {day.name} …", quiet=as_json):
+                    report = grade(
+                        day, source, device=device, seed=seed, keep_going=keep_going, call_limit_s=time_limit
+                    )
             except GraderError as error:
                 raise stop(str(error)) from error
         reports.append(report)
@@ -99,6 +103,11 @@ def grade_days(
         print(json.dumps(reports[0].as_json() if len(days) == 1 else {"days": [r.as_json() for r in reports]}))
     failed = [r.verdict for r in reports if r.verdict is not Verdict.PASSED]
     raise typer.Exit(exit_status(failed[0]) if failed else 0)
+
+
+def _said(screen: Any, words: str, quiet: bool) -> Any:
+    """Words that stand on a terminal while something lasts; elsewhere nothing is written."""
+    return contextlib.nullcontext() if quiet else screen.status(words)
 
 
 def _source(day: Day, solution: bool, mutant: str, folder: Path | None, workshop: Any) -> tuple[str, Path]:

@@ -167,7 +167,7 @@ def tensor_info(name: str, entry: Any, data_start: int) -> TensorInfo:
     """Check one entry of the header, and say where in the file its tensor lies.
 
     Args:
-        name: of the tensor, for the message.
+        name: of the tensor; the message quotes it, as {name!r} does.
         entry: what the header has under that name: anything that JSON can say. Fields beside the three are ignored.
         data_start: the place in the file that the entry's offsets are counted from.
 

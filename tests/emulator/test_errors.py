@@ -103,6 +103,21 @@ def test_compile_error_is_at_the_kernels_line():
     assert (caught.value.diagnostics[0].file, caught.value.diagnostics[0].line) == ("kernel.cu", 4)
 
 
+@pytest.mark.parametrize(
+    ("code", "line", "words"),
+    [
+        ("// k\n" + G + "(float* x) {\n  if (x) {\n    x[0] = 1;\n  }\n", 2, "this `{` is never closed"),
+        (FINE + "\nstruct Pair {\n  int a, b;\n}\n\n", 4, "the file ends too early: a semicolon or a brace"),
+    ],
+)
+def test_a_source_that_breaks_off_is_told_at_its_own_line(code, line, words):
+    with pytest.raises(emulator.CompileError) as caught:
+        kernel(code)
+    (only,) = caught.value.diagnostics
+    assert (only.file, only.line) == ("kernel.cu", line)
+    assert words in only.message
+
+
 def test_names_that_a_gpu_would_not_find():
     with pytest.raises(emulator.EmulatorError, match=r'extern "C"'):
         kernel("__global__ void k(float* x) {}")
