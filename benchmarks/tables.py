@@ -231,7 +231,14 @@ def forward(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
         for row in records["forward"]["rows"]
         if "not_run" not in row
     ]
-    head = ["model", "tokens", "error", "error of Transformers in bfloat16", "same next tokens", "of Transformers in bfloat16"]
+    head = [
+        "model",
+        "tokens",
+        "error",
+        "error of Transformers in bfloat16",
+        "same next tokens",
+        "of Transformers in bfloat16",
+    ]
     note = (
         f"Both beside Transformers {records['forward']['transformers']} in float32 on the same bfloat16 weights. Error:"
         " relative, in the Euclidean norm, of all positions' logits. Same next tokens: positions at which the likeliest"
