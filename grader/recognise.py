@@ -133,14 +133,13 @@ def _symptom(finding: dict[str, Any]) -> tuple[Any, ...]:
 
 def costs(bench: Bench, task: Task, args: Sequence[Any], mine: dict[str, float]) -> Rows:
     """The wasteful mutant that costs the same."""
-    from grader.stages.costs import counted, same
+    from grader.stages.costs import counted, counting, same
 
     def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
         answer = counted(bench, worker, task, args)
         return answer["outcome"] == "ok" and same(mine, answer["costs"], tuple(task.cost_limits))
 
-    outputs = sorted({name for t in bench.checks.tasks for name in t.outputs})
-    return _first(bench, Verdict.WASTEFUL, matches, check=True, costs=True, outputs=outputs, schedules=1)
+    return _first(bench, Verdict.WASTEFUL, matches, **counting(bench))
 
 
 def _first(bench: Bench, verdict: Verdict, matches: Callable[[mutants.Mutant, Worker], bool], **options: Any) -> Rows:

@@ -34,6 +34,7 @@ class Worker:
         device: `cuda`, `cpu`, or "" for the best that answers.
         check: run kernels under the emulator's checker.
         costs: let the checker count what accesses cost.
+        host_memory: count what Python objects and NumPy arrays take too, which slows them down.
         outputs: see `emulator.Checks`.
         schedules, seed: of the checker.
         memory_limit: bytes that it and all that it starts may hold; default: see grader/sandbox.py.
@@ -47,6 +48,7 @@ class Worker:
         *,
         check: bool = False,
         costs: bool = False,
+        host_memory: bool = False,
         outputs: Sequence[str] = (),
         schedules: int = 4,
         seed: int = 0,
@@ -94,8 +96,8 @@ class Worker:
         os.close(answers_in)
         self._started = False
         self._start = {
-            "do": "start", "device": device, "check": check, "costs": costs, "outputs": list(outputs),
-            "schedules": schedules, "seed": seed,
+            "do": "start", "device": device, "check": check, "costs": costs, "host_memory": host_memory,
+            "outputs": list(outputs), "schedules": schedules, "seed": seed,
         }  # fmt: skip
 
     def __enter__(self) -> Worker:

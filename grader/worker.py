@@ -201,7 +201,7 @@ class Session:
 
     def __init__(self) -> None:
         self.lesson: Lesson | None = None
-        self.count_costs = False
+        self.count_costs = self.count_memory = False
         self.tell_pieces = False
         self.folder = Path()
         self.costs: list[tuple[str, Any]] = []
@@ -213,7 +213,7 @@ class Session:
         if header["check"]:
             import emulator
 
-            self.count_costs = bool(header["costs"])
+            self.count_costs, self.count_memory = bool(header["costs"]), bool(header["host_memory"])
             report = (lambda name, costs: self.costs.append((name, costs))) if header["costs"] else None
             check = emulator.Checks(
                 schedules=header["schedules"],
@@ -278,15 +278,16 @@ class Session:
         if self.tell_pieces:
             answer["pieces"] = pieces.in_use()
         if self.count_costs:
-            host = {"host bytes": peak[0], "milliseconds": round(1000 * worked, 1)}
-            answer["costs"] = {**_sum_costs(self.costs), **host}
+            answer["costs"] = {**_sum_costs(self.costs), "milliseconds": round(1000 * worked, 1)}
+            if self.count_memory:
+                answer["costs"]["host bytes"] = peak[0]
         return answer, blobs
 
     @contextlib.contextmanager
     def memory(self) -> Iterator[list[int]]:
         """The most that Python objects and NumPy arrays took, in bytes; what a mapped file holds does not count."""
         peak = [0]
-        if not self.count_costs:
+        if not self.count_memory:
             yield peak
             return
         tracemalloc.start()

@@ -33,7 +33,7 @@ def vector_and_matrix(rows: int, columns: int, offset: float = 0.0, dtype: np.dt
 def cancelling(rng: np.random.Generator) -> Sequence[Any]:
     """Each product and its opposite somewhere else in the row, and a little left over."""
     order = rng.permutation(1000)
-    weight = np.repeat(rng.standard_normal((4, 500)), 2, axis=1)[:, order].astype(BFLOAT16)
+    weight = np.ascontiguousarray(np.repeat(rng.standard_normal((4, 500)), 2, axis=1)[:, order].astype(BFLOAT16))
     x = (np.repeat(1e3 * rng.standard_normal(500), 2) * np.tile([1.0, -1.0], 500))[order]
     return (x + rng.standard_normal(1000)).astype(np.float32), weight
 
@@ -47,7 +47,7 @@ def wide_range(rng: np.random.Generator) -> Sequence[Any]:
 
 def special_values(rng: np.random.Generator) -> Sequence[Any]:
     """Infinities and NaN in some rows, in chunks of eight and in the rest; the other rows stay as they are."""
-    x, weight = vector_and_matrix(6, 300)(rng)
+    x, weight = vector_and_matrix(7, 300)(rng)
     x[17] = 0.0
     weight[1, 299] = np.inf
     weight[2, 40] = -np.inf

@@ -32,9 +32,10 @@ def matrices(tokens: int, rows: int, columns: int, offset: float = 0.0, dtype: n
 def cancelling(rng: np.random.Generator) -> Sequence[Any]:
     """Each product and its opposite somewhere else in the sum, and a little left over."""
     order = rng.permutation(200)
-    weight = np.repeat(rng.standard_normal((40, 100)), 2, axis=1)[:, order].astype(BFLOAT16)
+    weight = np.repeat(rng.standard_normal((40, 100)), 2, axis=1)[:, order]
     x = (np.repeat(1e3 * rng.standard_normal((5, 100)), 2, axis=1) * np.tile([1.0, -1.0], 100))[:, order]
-    return (x + rng.standard_normal(x.shape)).astype(np.float32), weight
+    x += rng.standard_normal(x.shape)
+    return np.ascontiguousarray(x.astype(np.float32)), np.ascontiguousarray(weight.astype(BFLOAT16))
 
 
 def special_values(rng: np.random.Generator) -> Sequence[Any]:

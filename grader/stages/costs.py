@@ -36,8 +36,14 @@ def run(bench: Bench) -> None:
 
 def counting_worker(bench: Bench, own: bool) -> Worker:
     """A worker that counts what a call costs."""
+    return bench.new_worker("cpu", own=own, **counting(bench))
+
+
+def counting(bench: Bench) -> dict[str, Any]:
+    """What such a worker is told."""
     outputs = sorted({name for task in bench.checks.tasks for name in task.outputs})
-    return bench.new_worker("cpu", own=own, check=True, costs=True, outputs=outputs, schedules=1)
+    host_memory = any("host bytes" in task.cost_limits for task in bench.checks.tasks)
+    return {"check": True, "costs": True, "host_memory": host_memory, "outputs": outputs, "schedules": 1}
 
 
 def _compare(bench: Bench, task: Task, case: Case, workers: list[Worker], several: bool) -> None:
