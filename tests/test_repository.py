@@ -227,7 +227,7 @@ def test_ci_runs_the_readme_s_commands_as_they_stand_there() -> None:
     assert program is not None
     taken = subprocess.run(["awk", program[1], "README.md"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert taken.stdout.splitlines() == readme_commands()
-    assert 'bash -euo pipefail -c "$command"' in script
+    assert re.findall(r'bash -euo pipefail -c "\$\{commands\[(\d)\]\}"', script) == ["0", "1"]
     assert "/pytest" not in script, "CI's pytest is the README's"
 
 
