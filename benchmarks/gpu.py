@@ -42,6 +42,7 @@ SUITES = [
     "day13",
     "day14",
     "day15",
+    "day18",
     "forward",
 ]
 

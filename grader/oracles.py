@@ -51,6 +51,11 @@ def row_max(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float64).max(axis=1)
 
 
+def largest_indices(logits: np.ndarray) -> np.ndarray:
+    """The index of each row's largest number, the lowest of several; -1 for a row with a NaN."""
+    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1)).astype(np.int32)
+
+
 def softmax(x: np.ndarray) -> np.ndarray:
     """Exp(x) / (sum of exp(x) over the row), where a row of -inf alone gives zeros; NaN for a row with NaN or +inf."""
     exact = x.astype(np.float64)

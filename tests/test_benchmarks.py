@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, peers, record, tables, timing
-from benchmarks.suites import ceilings, day02, day05, day06, day07, day11, day12, day15
+from benchmarks.suites import ceilings, day02, day05, day06, day07, day11, day12, day15, day18
 
 MACHINE = {"gpu": "NVIDIA X1", "cpu": "c", "cores": 2, "python": "3.12"}
 
@@ -260,6 +260,8 @@ def numpy_as_cupy(monkeypatch):
     monkeypatch.setattr(day12, "COLUMNS", (100,))
     monkeypatch.setattr(day15, "TOKENS", (3, 1 << 30))
     monkeypatch.setattr(day15, "INTERMEDIATE", (50,))
+    monkeypatch.setattr(day18, "ROWS", (3, 1 << 30))
+    monkeypatch.setattr(day18, "VOCABULARIES", (100,))
     return timed
 
 
@@ -297,8 +299,20 @@ SUITES = [
     ),
     (day12, [{"rows": 3, "columns": 100}], [{"rows": 1 << 30, "columns": 100}], 2 * 3 * 100 * 4, "copy"),
     (day15, [{"tokens": 3, "intermediate": 50}], [{"tokens": 1 << 30, "intermediate": 50}], 3 * 3 * 50 * 4, "copy"),
+    (day18, [{"rows": 3, "vocabulary": 100}], [{"rows": 1 << 30, "vocabulary": 100}], 3 * 100 * 4 + 3 * 4, "read"),
 ]
-SOLUTIONS = ["widen", "embedding", "row_sum_tree", "row_sum", "row_max", "rmsnorm", "rope", "softmax", "swiglu"]
+SOLUTIONS = [
+    "widen",
+    "embedding",
+    "row_sum_tree",
+    "row_sum",
+    "row_max",
+    "rmsnorm",
+    "rope",
+    "softmax",
+    "swiglu",
+    "largest_indices",
+]
 every_suite = pytest.mark.parametrize(
     ("suite", "fitting", "too_large", "moved", "ceiling"), SUITES, ids=lambda value: getattr(value, "__name__", "")
 )
@@ -343,7 +357,7 @@ def test_a_suite_does_not_time_a_wrong_answer(numpy_as_cupy, suite, fitting, too
         def call(*args):
             out = function(*args)
             spoils = args[1] if out is None else out  # what it returned, or filled
-            spoils[..., -1] = np.nan
+            spoils[..., -1] = -1 if spoils.dtype.kind == "i" else np.nan
             return out
 
         return call
@@ -464,6 +478,11 @@ def test_table_is_made_of_the_record(tmp_path):
             "day15",
             {"tokens": 64, "intermediate": 8192, "share_of_copy": 0.5},
             "| 64 × 8,192 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
+        ),
+        (
+            "day18",
+            {"rows": 64, "vocabulary": 128256, "share_of_read": 0.5},
+            "| 64 × 128,256 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
         ),
     ],
 )

@@ -1,0 +1,80 @@
+"""Day 18: argmax, several blocks for each row."""
+
+from typing import Any
+
+import numpy as np
+
+from engine import device
+from engine.ops.arguments import FLOAT32, check_array
+
+THREADS = 256  # of a block: eight warps; the kernels are compiled for this number
+PART = 1024  # columns that one block takes: 126 blocks for the 128,256 logits of Llama 3.2
+MAX_ROWS = 65535  # blocks that one grid can have along y
+MAX_VOCAB = np.iinfo(np.int32).max + 1 - PART  # the kernel's column index is an int, and reaches the end of a part
+
+
+def argmax_kernel(name: str) -> Any:
+    """A kernel in kernel.cu: `argmax_parts` or `argmax_merge`."""
+    source = device.source_beside(__file__, "argmax.cu")
+    return device.load_module(source, {"THREADS": THREADS, "PART": PART}).get_function(name)
+
+
+def check_arguments(logits: Any) -> None:
+    """Refuse what the kernels would misread. The numbers themselves are not looked at: they are on the device.
+
+    Raises:
+        ValueError: the message names the argument, what it is and what was expected.
+    """
+    check_array("logits", logits, ("rows", "vocab"), FLOAT32)
+    if not 1 <= logits.shape[1] <= MAX_VOCAB or logits.shape[0] > MAX_ROWS:
+        expected = f"at most {MAX_ROWS} rows, and 1 to {MAX_VOCAB} columns"
+        raise ValueError(f"logits has shape {logits.shape}: expected {expected}")
+
+
+def largest_indices(logits: Any) -> Any:
+    """The index of each row's largest number, without a look at the result: the host does not wait for the device.
+
+    Args:
+        logits: [rows, vocab] float32, on the device.
+
+    Returns:
+        A new array, [rows] int32. Of equal numbers the lowest index, and -0 equals 0; 0 for a row of -inf alone; -1 for a row
+        with a NaN.
+
+    Raises:
+        ValueError: see `check_arguments`.
+    """
+    check_arguments(logits)
+    # solve: begin
+    # stub: raise NotImplementedError("day 18: launch argmax_parts with one block for each part, then argmax_merge")
+    rows, vocab = logits.shape
+    parts = -(-vocab // PART)
+    out = device.xp.empty(rows, np.int32)
+    if rows > 0:  # a grid of no blocks is refused
+        keys = device.xp.empty((rows, parts), np.uint64)
+        argmax_kernel("argmax_parts")((parts, rows), (THREADS,), (logits, keys, np.int32(vocab)))
+        argmax_kernel("argmax_merge")((rows,), (THREADS,), (keys, out, np.int32(parts)))
+    return out
+    # solve: end
+
+
+def argmax(logits: Any) -> Any:
+    """The token that each row of logits puts first.
+
+    Args:
+        logits: [rows, vocab] float32, on the device.
+
+    Returns:
+        A new array, [rows] int32: see `largest_indices`.
+
+    Raises:
+        ValueError: a row has a NaN; the message names `logits` and the first such row, as `row 3`. Or see `check_arguments`.
+    """
+    out = largest_indices(logits)
+    # solve: begin
+    # stub: raise NotImplementedError("day 18: refuse rows with a NaN, by what is in out")
+    faulty = device.to_host(out) < 0  # waits for the device; a token is needed on the host anyway
+    if faulty.any():
+        raise ValueError(f"logits has a NaN in row {int(faulty.argmax())}: expected numbers, or -inf")
+    return out
+    # solve: end
