@@ -101,7 +101,11 @@ def where(error: BaseException, folder: Path) -> str:
     """`lesson.py:31` for the innermost frame of the lesson itself, or ""."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}:{error.lineno}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == folder]
+    frames: list[traceback.FrameSummary] = []
+    cause: BaseException | None = error
+    while cause is not None:  # `raise … from error`: where it began
+        frames = [f for f in traceback.extract_tb(cause.__traceback__) if Path(f.filename).parent == folder] or frames
+        cause = cause.__cause__
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 

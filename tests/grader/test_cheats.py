@@ -160,6 +160,27 @@ def test_python_syntax_error_is_named(tmp_path):
     assert ("where", "lesson.py:1") in report.checks[-1].rows
 
 
+def test_an_error_passed_on_is_named_where_it_began(tmp_path):
+    body = """
+    def judge():
+        raise ValueError("hidden")
+    try:
+        judge()
+    except ValueError as error:
+        raise ValueError("rmsnorm") from error
+    """
+    report = grade_lesson(tmp_path, with_body(body))
+    line = next(i for i, text in enumerate(with_body(body).splitlines(), 1) if 'ValueError("hidden")' in text)
+    assert ("where", f"lesson.py:{line}") in report.checks[-1].rows
+
+
+def test_a_thread_that_has_ended_is_at_no_line(tmp_path):
+    kernel = KERNEL.replace("  __syncthreads();", "  if (threadIdx.x >= 32) return value;\n  __syncthreads();")
+    assert kernel != KERNEL
+    rows = grade_lesson(tmp_path, SOLVED, kernel).checks[-1].rows
+    assert any(label == "kernel.cu" and text.startswith("ended by thread") for label, text in rows)
+
+
 def test_missing_function(tmp_path):
     report = grade_lesson(tmp_path, "x = 1\n")
     assert report.verdict is Verdict.CRASHED
