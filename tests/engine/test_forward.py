@@ -87,6 +87,22 @@ def test_the_real_model(real_model, prompt):
     check_token(logits, golden)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("prompt", list(goldens.load(REAL)["prompts"]))
+def test_the_real_model_on_a_gpu(prompt):
+    folder = hub.find(REAL)
+    if folder is None:
+        pytest.skip(f"NOT RUN: the model is not here: python -m engine pull {REAL}")
+    golden = goldens.load(REAL)["prompts"][prompt]
+    device.select("cuda")
+    try:
+        logits = evaluate.logits(load(folder), golden["ids"])
+    finally:
+        device.select("cpu")
+    assert error(logits[golden["logit_ids"]], golden["logits"]) < TOLERANCE
+    check_token(logits, golden)
+
+
 @pytest.mark.parametrize(
     ("ids", "words"),
     [
