@@ -93,8 +93,12 @@ def require(name: str) -> Path:
 
     Raises:
         ModelMissing: it has not been pulled.
+        HubError: it is a folder, and lacks what a model has.
     """
     found = find(name)
+    local = Path(name).expanduser()
+    if found is None and local.is_dir():
+        raise HubError(f"{local}: not a model folder; missing: {', '.join(missing_files(local))}")
     if found is None:
         raise ModelMissing(f"the model {name!r} is not here; get it with: python -m engine pull {name}")
     return found

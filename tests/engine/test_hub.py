@@ -260,3 +260,14 @@ def test_transformers_loads_it_and_talks_sense(monkeypatch):
         [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
     )
     assert chat.endswith("<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [((), "config.json, tokenizer.json"), (("config.json", "model.safetensors"), "missing: tokenizer.json")],
+)
+def test_a_folder_that_is_no_model_names_what_it_lacks(tmp_path, there, words):
+    for name in there:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(hub.HubError, match=words):
+        hub.require(str(tmp_path))
