@@ -12,6 +12,8 @@
 // is at most 32 · COLUMNS. Numbers that the compiler knows let it unroll the loops over them.
 #include <math_constants.h>
 
+#include "warp_sum.cuh"
+
 #ifndef THREADS
 #define THREADS 512
 #endif
@@ -23,12 +25,6 @@
 #endif
 static_assert(THREADS % 32 == 0 && THREADS <= 1024, "a block is whole warps, at most 1024 threads");
 constexpr int WARPS = THREADS / 32;
-
-// The sum of `value` over the 32 lanes of the warp; every lane gets it, and all of them must call it.
-__device__ __forceinline__ float warp_sum(float value) {
-  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
-  return value;
-}
 
 extern "C" __global__ void decode_attention(const float* __restrict__ q, const float* __restrict__ k,
                                             const float* __restrict__ v, float* __restrict__ out, int length,

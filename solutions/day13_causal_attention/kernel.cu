@@ -5,6 +5,8 @@
 //   block          THREADS threads, whole warps, at most 1024
 #include <math_constants.h>
 
+#include "warp_sum.cuh"
+
 #include "block_reduce.cuh"  // day 6: block_reduce<Max>(value, partial), block_reduce<Sum>(value, partial)
 
 #ifndef THREADS
@@ -12,12 +14,6 @@
 #endif
 static_assert(THREADS % 32 == 0 && THREADS <= 1024, "a block is whole warps, at most 1024 threads");
 constexpr int WARPS = THREADS / 32;
-
-// The sum of `value` over the 32 lanes of the warp; every lane gets it, and all of them must call it.
-__device__ __forceinline__ float warp_sum(float value) {
-  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
-  return value;
-}
 
 // Block (i, h): row i of head h's scores. Key j gets q · k times the scale, or -inf where it comes after query i.
 extern "C" __global__ void attention_scores(const float* __restrict__ q, const float* __restrict__ k,
