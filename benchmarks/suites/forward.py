@@ -1,4 +1,4 @@
-"""Whole models beside Hugging Face Transformers: how far from float32 arithmetic the engine is, and how far its bfloat16 run."""
+"""Whole models beside Hugging Face Transformers: how far from float32 arithmetic is the engine, how far its bfloat16 run?"""
 
 from __future__ import annotations
 
