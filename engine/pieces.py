@@ -77,7 +77,13 @@ def in_use() -> dict[str, str]:
 PIECES = tuple(
     sorted(
         path.stem
-        for path in (*(ENGINE / "ops").glob("*.py"), ENGINE / "weights.py", ENGINE / "tokenizer.py", ENGINE / "cache.py")
+        for path in (
+            *(ENGINE / "ops").glob("*.py"),
+            ENGINE / "weights.py",
+            ENGINE / "tokenizer.py",
+            ENGINE / "cache.py",
+            ENGINE / "generate.py",
+        )
         if path.stem not in ("__init__", "arguments", "attend", "linear")
     )
 )
