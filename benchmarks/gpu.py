@@ -80,8 +80,8 @@ def run_tests(_context: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [
-            sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-n", "0", "-p", "no:cacheprovider",  # one at a time: they measure
-            "--continue-on-collection-errors",
+            sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors",
+            "-n", "0",  # one at a time: some measure
             f"--junitxml={report}", "tests",
         ]  # fmt: skip
         done = subprocess.run(
