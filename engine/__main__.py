@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine import commands, terminal
+from engine import commands, talk, terminal
 
 app = typer.Typer(
     add_completion=False,
@@ -63,6 +63,7 @@ def _with_progress(work):  # type: ignore[no-untyped-def]
 
 
 commands.register(app)
+talk.register(app)
 
 
 def main() -> None:

@@ -6,15 +6,19 @@ place before anything imports it, so every part of the engine that uses the piec
 
 from __future__ import annotations
 
+import hashlib
 import importlib.abc
 import importlib.util
+import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 ENGINE = Path(__file__).parent
+REPOSITORY = ENGINE.parent
 
 
 class PieceError(RuntimeError):
@@ -63,6 +67,51 @@ def install(lessons: Mapping[str, Path]) -> None:
     _finder.lessons |= {module_name(piece): path for piece, path in lessons.items()}
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+
+
+def progress_file() -> Path:
+    """Where the grader keeps which days have passed: `WARP60_PROGRESS`, else `.warp60/progress.json` in the checkout."""
+    return Path(os.environ.get("WARP60_PROGRESS") or REPOSITORY / ".warp60" / "progress.json")
+
+
+def source_hash(folder: Path, files: Iterable[str]) -> str:
+    """Changes with any of a lesson's files.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def learners() -> dict[str, Path]:
+    """The learner's own lesson.py of every piece whose day has passed and was not edited since, by piece.
+
+    Raises:
+        PieceError: what is kept about the progress cannot be read.
+    """
+    import yaml
+
+    try:
+        passed = json.loads(progress_file().read_text(encoding="utf-8"))
+        hashes = {name: entry["source_hash"] for name, entry in passed.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PieceError(f"{progress_file()} cannot be read: {error}") from error
+    out = {}
+    curriculum = yaml.safe_load((REPOSITORY / "curriculum.yaml").read_text(encoding="utf-8"))
+    for day in (day for part in curriculum["parts"] for day in part["days"] if "piece" in day):
+        name = f"day{day['day']:02}"
+        folder = REPOSITORY / "days" / f"{name}_{day['slug']}"
+        try:
+            if name in hashes and source_hash(folder, day["files"]) == hashes[name]:
+                out[day["piece"]] = folder / "lesson.py"
+        except OSError:
+            continue  # the lesson is gone: the reference stands in
+    return out
 
 
 def in_use() -> dict[str, str]:

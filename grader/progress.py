@@ -6,7 +6,6 @@ Beside it, `history.jsonl` has a line for each grading of the learner's own less
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import tempfile
@@ -16,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from grader.curriculum import REPOSITORY, Day, days
+from engine import pieces as pieces_of_engine
+from grader.curriculum import Day, days
 from grader.verdict import Report, Verdict
 
 MOST_HISTORY_BYTES = 4 << 20  # some two thousand gradings; then the older half goes
@@ -34,15 +34,12 @@ class Pass:
 
 def path() -> Path:
     """Where progress is kept."""
-    return Path(os.environ.get("WARP60_PROGRESS") or REPOSITORY / ".warp60" / "progress.json")
+    return pieces_of_engine.progress_file()
 
 
 def source_hash(day: Day, folder: Path) -> str:
     """Changes with any of the lesson's files."""
-    digest = hashlib.sha256()
-    for name in day.files:
-        digest.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    return pieces_of_engine.source_hash(folder, day.files)
 
 
 def read() -> dict[str, Pass]:
