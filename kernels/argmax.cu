@@ -28,7 +28,9 @@ __device__ __forceinline__ Key key_of(float value, int index) {
   // stub: // 1. A NaN is NOT_A_NUMBER. -0.0f equals 0.0f: give both the same bits.
   // stub: // 2. The bits as an unsigned number, changed so that they are in the order of the floats, negative ones too.
   // stub: // 3. Those above, the index below, such that the lower index is the larger key.
-  unsigned bits = __float_as_uint(value == 0.0f ? 0.0f : value);  // -0.0f becomes 0.0f
+  unsigned bits = __float_as_uint(value);
+  if (bits == 0x80000000u)
+    bits = 0;  // -0.0f is 0.0f; as floats, subnormal numbers would be 0 too where they are flushed
   unsigned ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   key = value == value ? (Key)ordered << 32 | ~(unsigned)index : NOT_A_NUMBER;
   // solve: end
