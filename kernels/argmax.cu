@@ -29,8 +29,8 @@ __device__ __forceinline__ Key key_of(float value, int index) {
   // stub: // 2. The bits as an unsigned number, changed so that they are in the order of the floats, negative ones too.
   // stub: // 3. Those above, the index below, such that the lower index is the larger key.
   unsigned bits = __float_as_uint(value);
-  if (bits == 0x80000000u)
-    bits = 0;  // -0.0f is 0.0f; as floats, subnormal numbers would be 0 too where they are flushed
+  // -0.0f is 0.0f. Compared as floats, subnormal numbers would be 0 too where a build flushes them.
+  if (bits == 0x80000000u) bits = 0;
   unsigned ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   key = value == value ? (Key)ordered << 32 | ~(unsigned)index : NOT_A_NUMBER;
   // solve: end

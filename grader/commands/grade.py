@@ -78,13 +78,13 @@ def grade_days(
     screen = console()
     for day in days:
         with mutants.Workshop() as workshop:
-            target, source = _source(day, solution, mutant, folder, workshop)
             try:
+                target, source = _source(day, solution, mutant, folder, workshop)
                 with _said(screen, f"grading {day.name} …", quiet=as_json):
                     report = grade(
                         day, source, device=device, seed=seed, keep_going=keep_going, call_limit_s=time_limit
                     )
-            except GraderError as error:
+            except (GraderError, mutants.MutantError) as error:
                 raise stop(str(error)) from error
         reports.append(report)
         learners = source == day.lesson
