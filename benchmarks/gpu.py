@@ -43,6 +43,7 @@ SUITES = [
     "day14",
     "day15",
     "day18",
+    "day20",
     "forward",
 ]
 

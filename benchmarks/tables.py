@@ -132,6 +132,29 @@ def day14(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     return head, rows, note + IN_GRAPHS
 
 
+def day20(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
+    """One query against the cache, beside day 14's kernel, a CuPy expression and PyTorch."""
+    rows = [
+        [
+            f"{shape['length']:,}",
+            f"{shape['heads']} on {shape['kv_heads']}",
+            microseconds(shape),
+            gigabytes(shape),
+            f"{100 * shape['share_of_read']:.1f} %",
+            gigabytes(shape.get("day14")),
+            gigabytes(shape.get("cupy")),
+            gigabytes(shape.get("torch")),
+        ]
+        for shape in records["day20"]["shapes"]
+        if "not_run" not in shape
+    ]
+    attention = "torch `scaled_dot_product_attention`, GB/s"
+    head = ["keys", "heads of 64", "µs", "GB/s", "of read bandwidth", "day 14, GB/s", "CuPy, GB/s", attention]
+    read = records["ceilings"]["read"]["bytes_per_s"]
+    note = f"The query, K, V and the result, each once; the read bandwidth is {read / 1e12:.2f} TB/s. "
+    return head, rows, note + IN_GRAPHS
+
+
 def products(day: str, others: dict[str, str], multiple_of: str = "") -> Table:
     """The table of a day's matrix products.
 
@@ -300,6 +323,7 @@ TABLES = {
     "day18": bandwidth(
         "day18", "read", "argmax", {"rows × vocabulary": lambda s: f"{s['rows']:,} × {s['vocabulary']:,}"}
     ),
+    "day20": Table(("day20", "ceilings"), day20),
     "forward": Table(("forward",), forward),
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),

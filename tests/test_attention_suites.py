@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import peers, tables
-from benchmarks.suites import day13, day14
+from benchmarks.suites import day13, day14, day20
 from engine import device
 from grader import budget, oracles
 
@@ -46,6 +46,7 @@ def numpy_as_cupy(monkeypatch):
     monkeypatch.setattr(device, "_choice", "cpu")
     monkeypatch.setattr(day13, "TOKENS", (5, 1 << 20))
     monkeypatch.setattr(day14, "QUERIES_KEYS", ((1, 7), (4, 4)))
+    monkeypatch.setattr(day20, "KEYS", (7,))
 
 
 def test_day13_measures_every_shape_that_fits():
@@ -68,6 +69,16 @@ def test_day14_measures_prompts_and_single_tokens():
     assert shapes[0]["operations"] == 4 * 64 * 9 * 7
     assert all(0 < s["share_of_budget"] <= 1 for s in shapes)
     assert all("median_s" in s["cupy"] for s in shapes)
+
+
+def test_day20_measures_day_14_beside_itself():
+    shapes = day20.run(CEILINGS)["shapes"]
+    assert [(s["tokens"], s["length"], s["heads"], s["kv_heads"]) for s in shapes] == [(1, 7, 9, 3), (1, 7, 32, 8)]
+    assert all(0 < s["share_of_budget"] <= 1 and s["day14"]["bytes_per_s"] > 0 for s in shapes)
+    records = {"day20": {"shapes": shapes}, "ceilings": {"read": {"bytes_per_s": 4e12}}}
+    head, rows, _ = tables.TABLES["day20"].render(records)
+    assert [len(row) for row in rows] == [len(head)] * 2
+    assert rows[0][:2] == ["7", "9 on 3"]
 
 
 def test_a_peer_that_computes_something_else_is_refused(monkeypatch):
