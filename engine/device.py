@@ -98,10 +98,12 @@ def __getattr__(attribute: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
 
 
+@functools.cache
 def source_beside(module: str, name: str) -> Path:
     """The CUDA source that goes with a Python file: `kernel.cu` beside it, as in a lesson's folder, else `kernels/name`.
 
-    An operation of the engine is also the solution of a lesson: the same file, in two places.
+    An operation of the engine is also the solution of a lesson: the same file, in two places. It is looked for once, because
+    every launch asks.
 
     Args:
         module: the Python file, `__file__`.
@@ -127,10 +129,12 @@ def load_module(path: str | Path, defines: Mapping[str, int | str] | None = None
         DeviceError: no device can be used, or the source needs headers of CUDA that are not installed.
     """
     source = KERNELS / path
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: no such CUDA source")
+    try:
+        stamp = source.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(f"{source}: no such CUDA source") from error
     flags = tuple(f"-D{key}={value}" for key, value in sorted((defines or {}).items()))
-    return _compile(source, source.stat().st_mtime_ns, flags, cooperative, name(), _check)
+    return _compile(source, stamp, flags, cooperative, name(), _check)
 
 
 @functools.cache
@@ -159,6 +163,12 @@ def most_shared_bytes() -> int:
         from emulator.module import MAX_DYNAMIC_SHARED
 
         return MAX_DYNAMIC_SHARED
+    return _most_shared_bytes_of_gpu()
+
+
+@functools.cache
+def _most_shared_bytes_of_gpu() -> int:
+    """It takes CuPy a hundred questions to the driver, and attention asks before each launch."""
     import cupy
 
     return int(cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"])
