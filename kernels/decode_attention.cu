@@ -26,9 +26,10 @@
 static_assert(THREADS % 32 == 0 && THREADS <= 1024, "a block is whole warps, at most 1024 threads");
 constexpr int WARPS = THREADS / 32;
 
-extern "C" __global__ void decode_attention(const float* __restrict__ q, const float* __restrict__ k,
-                                            const float* __restrict__ v, float* __restrict__ out, int length,
-                                            int head_dim, float scale) {
+// The bound: a large GROUP must not take more registers than THREADS threads can have.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    decode_attention(const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ v,
+                     float* __restrict__ out, int length, int head_dim, float scale) {
   extern __shared__ float weights[];           // [GROUP][length]: first the scores, then their exponentials
   float* share_of = weights + GROUP * length;  // [WARPS][GROUP][32 · COLUMNS]: a warp's share of the weighted sums
   __shared__ float largest_of[WARPS][GROUP];   // score that a warp has seen
