@@ -162,8 +162,14 @@ def history(sizes: Sequence[int], steps: Sequence[Sequence[Any]]) -> list[dict[s
             held = cache.append(*given)
         if what != "silently append":
             keys, values = (device.xp.array(array) for array in held)  # copies, as they are now
-            out.append({"length": cache.length, "bytes": cache.bytes, "keys": keys, "values": values})
+            views = is_view(held[0], cache.keys) and is_view(held[1], cache.values)
+            out.append({"length": cache.length, "bytes": cache.bytes, "views": views, "keys": keys, "values": values})
     return out
+
+
+def is_view(array: Any, cache: Any) -> bool:
+    """Whether an array shows the cache's own memory."""
+    return array.size == 0 or bool(device.xp.may_share_memory(array, cache))
 
 
 def cache_sizes(config: Config, capacity: int) -> list[dict[str, Any]]:
