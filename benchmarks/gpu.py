@@ -44,6 +44,7 @@ SUITES = [
     "day15",
     "day18",
     "day20",
+    "day22",
     "forward",
 ]
 

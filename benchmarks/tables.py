@@ -325,6 +325,12 @@ TABLES = {
     ),
     "day20": Table(("day20", "ceilings"), day20),
     "forward": Table(("forward",), forward),
+    "day22": bandwidth(
+        "day22",
+        "read",
+        "topk` / `sort",
+        {"filter": lambda s: s["settings"], "rows × vocabulary": lambda s: f"{s['rows']:,} × {s['vocabulary']:,}"},
+    ),
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),

@@ -131,6 +131,7 @@ PIECES = tuple(
             ENGINE / "weights.py",
             ENGINE / "tokenizer.py",
             ENGINE / "cache.py",
+            ENGINE / "sampling.py",
             ENGINE / "generate.py",
         )
         if path.stem not in ("__init__", "arguments", "attend", "linear")

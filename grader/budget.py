@@ -9,11 +9,12 @@ error analysis", 2019, theorem 2.4: λ = 6 fails once in more than ten million).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from grader import oracles
 from grader.spec import DTYPES, Allowed
 
 SIGNIFICANT_BITS = {DTYPES["float32"]: 24, DTYPES["float16"]: 11, DTYPES["bfloat16"]: 8}
@@ -204,6 +205,55 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Allowed:
             bound[i] += sum_error(len(keys)) * (np.einsum("jh,jhd->hd", weights, np.abs(values)) + np.abs(result))
             bound[i] += 2 * u * np.abs(result)
     return Allowed(0.0, bound)
+
+
+def sampling(logits: np.ndarray, history: Sequence[Sequence[int]], settings: Mapping[str, Any]) -> Allowed:
+    """How far a token's probability may be off; nothing for one that is filtered.
+
+    Penalty and temperature round once each: a logit x is off by up to 2·|x|·u, and so is the largest. Their difference d is
+    rounded by |d|·u, and expf adds 5·u. That is relative, of a weight; their sum is off by the average of it. A weight is cut
+    off to a multiple of 2^-40 of the largest.
+    """
+    u = unit_roundoff(DTYPES["float32"])
+    exact = oracles.sampling(logits, history, settings)
+    x = oracles.scaled_logits(logits, history, settings)
+    with np.errstate(invalid="ignore"):
+        largest = x.max(axis=1, keepdims=True)
+        off = (2 * np.abs(x) + 2 * np.abs(largest) + np.abs(x - largest) + 5) * u
+    off = np.where(exact > 0, off, 0.0)
+    average = (exact * off).sum(axis=1, keepdims=True)
+    cut = 2.0**-40 * (1 + logits.shape[1] * exact)
+    return Allowed(0.0, np.where(exact > 0, exact * (off + average) + cut, 0.0))
+
+
+OFTEN = 20.0  # χ² of counts is distributed as of normal numbers where this many are expected
+
+
+def chi_squared(counts: np.ndarray, probabilities: np.ndarray) -> float:
+    """How far counts are from what is expected, over the tokens that should come often."""
+    expected = counts.sum() * probabilities
+    often = expected >= OFTEN
+    return float(((counts - expected)[often] ** 2 / expected[often]).sum())
+
+
+def drawn(probabilities: np.ndarray, draws: int) -> Allowed:
+    """How large χ² may be, and how far each count may be off, before chance is no explanation: 1 grading in 5 million.
+
+    χ² with m degrees of freedom exceeds m·(1 - h + z·√h)³ with h = 2/(9·m) as often as a normal number exceeds z (Wilson and
+    Hilferty 1931): for z = 5.2 with probability 1e-7. Only tokens that should come often are in it.
+
+    A count is off by more than L/3 + √(L²/9 + 2·n·p·(1 - p)·L) with probability 2·e^-L at most (Bernstein's inequality): for
+    all together 1e-7. A token of probability 0 may not come.
+
+    Returns:
+        For [1 + tokens] numbers: χ², then the counts.
+    """
+    freedom = max(1, int((draws * probabilities >= OFTEN).sum()))
+    h = 2 / (9 * freedom)
+    log = math.log(2 * int((probabilities > 0).sum()) / 1e-7)
+    spread = log / 3 + np.sqrt(log**2 / 9 + 2 * draws * probabilities * (1 - probabilities) * log)
+    largest = freedom * (1 - h + 5.2 * math.sqrt(h)) ** 3
+    return Allowed(0.0, np.concatenate([[largest], np.where(probabilities > 0, spread, 0.0)]))
 
 
 COMPOSED = 16.0  # times what NumPy's float32 leaves: another order of the sums, a few ulp in exp, sin and cos

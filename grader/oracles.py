@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,52 @@ def row_max(x: np.ndarray) -> np.ndarray:
 def largest_indices(logits: np.ndarray) -> np.ndarray:
     """The index of each row's largest number, the lowest of several; -1 for a row with a NaN."""
     return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1)).astype(np.int32)
+
+
+def random_bits(seed: int, step: int, rows: int) -> np.ndarray:
+    """64 bits of Philox 4x32-10 for counters (step, row, 0, 0) (Salmon, Moraes, Dror and Shaw 2011)."""
+    mask = 0xFFFFFFFF
+    out = []
+    for row in range(rows):
+        counter, key = [step, row, 0, 0], [seed & mask, seed >> 32]
+        for _ in range(10):
+            one, two = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+            counter = [(two >> 32) ^ counter[1] ^ key[0], two & mask, (one >> 32) ^ counter[3] ^ key[1], one & mask]
+            key = [(key[0] + 0x9E3779B9) & mask, (key[1] + 0xBB67AE85) & mask]
+        out.append(counter[1] << 32 | counter[0])
+    return np.array(out, np.uint64)
+
+
+def scaled_logits(logits: np.ndarray, history: Sequence[Sequence[int]], settings: Mapping[str, Any]) -> np.ndarray:
+    """Logits after the penalty for tokens in the text, as Transformers has it, and after the temperature (0 leaves them)."""
+    out = logits.astype(np.float64)
+    penalty = settings.get("repetition_penalty", 1.0)
+    for row, ids in zip(out, history, strict=True):
+        seen = sorted(set(ids))
+        row[seen] = np.where(row[seen] < 0, row[seen] * penalty, row[seen] / penalty)
+    return np.asarray(out / (settings.get("temperature", 1.0) or 1.0))
+
+
+def sampling(logits: np.ndarray, history: Sequence[Sequence[int]], settings: Mapping[str, Any]) -> np.ndarray:
+    """Probabilities after each filter in Transformers' order; zeros for a row without a distribution.
+
+    Top-k keeps all that equal the last of the k, as Transformers does. Top-p keeps all of equal ones or none; there it is left
+    to the order in which a sort puts them.
+    """
+    out = np.zeros(logits.shape)
+    for result, x in zip(out, scaled_logits(logits, history, settings), strict=True):
+        if not np.isfinite(x.max()):
+            continue
+        kept = x >= np.sort(x)[-min(settings.get("top_k", 0) or len(x), len(x))]
+        weights = np.exp(x - x.max())
+        if (top_p := settings.get("top_p", 1.0)) < 1:
+            values, place = np.unique(-x, return_inverse=True)
+            mass = np.bincount(place, np.where(kept, weights, 0.0), len(values))
+            above = np.concatenate([[0.0], np.cumsum(mass)[:-1]])  # of all larger numbers
+            kept &= above[place] < top_p * mass.sum()
+        kept &= weights >= settings.get("min_p", 0.0)
+        result[:] = np.where(kept, weights, 0.0) / weights[kept].sum()
+    return out
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

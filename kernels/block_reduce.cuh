@@ -16,14 +16,14 @@ struct Max {  // NaN where either is NaN
 //
 //   partial   shared memory, one slot a warp. A second call with the same slots needs a barrier before it: slow threads may
 //             still be reading them.
-template <class Operation>
-__device__ __forceinline__ float block_reduce(float value, float* partial) {
+template <class Operation, class Value>
+__device__ __forceinline__ Value block_reduce(Value value, Value* partial) {
   for (int distance = 16; distance > 0; distance /= 2) {
     value = Operation::combine(value, __shfl_xor_sync(0xffffffffu, value, distance));
   }
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
   __syncthreads();
-  float total = Operation::neutral();
+  Value total = Operation::neutral();
   for (int warp = 0; warp < blockDim.x / 32; warp++) total = Operation::combine(total, partial[warp]);
   return total;
 }
