@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import sys
 import time
@@ -33,32 +32,18 @@ HELP = """/help   this
 Ctrl-C  stops an answer"""
 
 
-class Likeliest:
-    """The strategy of --greedy."""
-
-    def choose(self, logits: Any, history: Any, step: int) -> Any:
-        """The token with the largest logit."""
-        from engine.ops.argmax import argmax
-
-        return argmax(logits)
-
-
-def strategy(greedy: bool, **options: float) -> Any:
+def strategy(greedy: bool, **options: Any) -> Any:
     """How tokens are chosen.
 
     Args:
         options: as `engine.sampling.Sampler` takes them.
 
     Raises:
-        ValueError: an option is out of its range, or sampling is not part of this edition.
+        ValueError: an option is out of its range; the message names it.
     """
-    if greedy or options["temperature"] == 0:
-        return Likeliest()
-    try:
-        sampling = importlib.import_module("engine.sampling")
-    except ModuleNotFoundError as error:
-        raise ValueError("this edition has no sampling (day 22): add --greedy") from error
-    return sampling.Sampler(**options)
+    from engine.sampling import Greedy, Sampler
+
+    return Greedy() if greedy else Sampler(**options)
 
 
 @dataclass

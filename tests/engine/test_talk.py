@@ -59,6 +59,12 @@ def test_generate_prints_the_text_and_one_line_about_it(folder):
     assert record.stderr == ""
 
 
+def test_the_same_seed_gives_the_same_answer(folder):
+    sampled = ("generate", str(folder), "Hello", "--max-tokens", "8", "--temperature", "20", "--json")
+    first, again, other = (json.loads(run(*sampled, "--seed", seed).stdout)["ids"] for seed in ("1", "1", "2"))
+    assert first == again != other
+
+
 def test_generate_ends_before_a_stop_string(folder):
     whole = json.loads(run("generate", str(folder), "Hello", "--greedy", "--max-tokens", "8", "--json").stdout)["text"]
     stop = whole[len(whole) // 2 :][:2]
@@ -76,6 +82,7 @@ def test_generate_ends_before_a_stop_string(folder):
         (("a" * 300, "--greedy"), "300 tokens: expected at most 256"),
         (("a", "--greedy", "--stop", ""), "stop_strings"),
         (("a", "--greedy", "--device", "tpu"), "unknown device 'tpu'"),
+        (("a", "--top-p", "1.5"), "top_p is 1.5"),
     ],
 )
 def test_what_is_refused_is_said_in_one_line(folder, arguments, words):
