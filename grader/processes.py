@@ -90,17 +90,26 @@ def end(pid: int, wait: float = 2.0) -> set[int]:
     return below
 
 
-def end_orphans() -> set[int]:
-    """Kill what dead workers left behind; returns what was found."""
-    with lock:
-        found = _orphans()
-    for process in found:
-        below = descendants(process)
-        for one in (process, *below):
-            _kill(one)
-        with contextlib.suppress(OSError):
-            os.waitpid(process, 0)
-    return found
+def end_orphans(wait: float = 2.0) -> set[int]:
+    """Kill what dead workers left behind, and what these leave behind in turn; returns what was found.
+
+    Args:
+        wait: seconds to go on while more come.
+    """
+    every: set[int] = set()
+    deadline = time.monotonic() + wait
+    while time.monotonic() < deadline:
+        with lock:
+            found = _orphans()
+        if not found:
+            break
+        every |= found
+        for process in found:
+            for one in (process, *descendants(process)):
+                _kill(one)
+            with contextlib.suppress(OSError):
+                os.waitpid(process, 0)
+    return every
 
 
 def _state(pid: int) -> str:

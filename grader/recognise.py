@@ -13,7 +13,7 @@ from grader.spec import Allowed, BadInput, Task
 from grader.verdict import Verdict
 
 Rows = list[tuple[str, str]]
-MUTANT_LIMIT_S = 5.0
+MUTANT_LIMIT_S = 12.0  # a machine that compiles several at a time takes a while
 
 
 def _rows(bench: Bench, mutant: mutants.Mutant | None) -> Rows:
@@ -26,13 +26,14 @@ def _rows(bench: Bench, mutant: mutants.Mutant | None) -> Rows:
 def _loaded(bench: Bench, verdict: Verdict, **options: Any) -> Iterator[tuple[mutants.Mutant, Worker]]:
     """The mutants that may fail with that verdict, each loaded into a worker.
 
-    Those that write where they should not come last, and nothing runs after them in their process, except under the checker.
+    Those of which it is the first verdict come before those of which it is another. In each group, those that may touch what
+    they should not come last, and nothing runs after them in their process, except under the checker.
     """
     worker: Worker | None = None
     fitting = [mutant for mutant in mutants.mutants(bench.day) if verdict in mutant.verdicts]
     with mutants.Workshop() as workshop:
         try:
-            for mutant in sorted(fitting, key=_harmful):
+            for mutant in sorted(fitting, key=lambda m: (m.verdicts[0] is not verdict, _harmful(m))):
                 if worker is None or worker.process.poll() is not None or worker.closed:
                     worker = Worker("cpu", call_limit_s=MUTANT_LIMIT_S, seed=bench.seed, **options)
                 if worker.load(workshop.folder(bench.day, mutant))["outcome"] == "ok":

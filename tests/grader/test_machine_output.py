@@ -137,7 +137,12 @@ def test_doctor_survives_a_part_that_breaks(monkeypatch):
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("warp60 day07", "day07_rmsnorm"), ("warp60 wat", "watch"), ("warp60 hint day07", "day07_rmsnorm"), ("warp60 day99", "")],
+    [
+        ("warp60 day07", "day07_rmsnorm"),
+        ("warp60 wat", "watch"),
+        ("warp60 hint day07", "day07_rmsnorm"),
+        ("warp60 day99", ""),
+    ],
 )
 def test_completion_knows_commands_and_days(line, expected):
     program = "import sys; sys.argv = ['warp60']; from grader.__main__ import main; main()"
