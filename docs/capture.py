@@ -92,6 +92,7 @@ def run(capture: Capture) -> str:
             **kept,
             "COLUMNS": str(COLUMNS),
             "FORCE_COLOR": "1",
+            "TTY_INTERACTIVE": "0",  # nothing that moves
             "TERM": "xterm-256color",
             "WARP60_HOME": home,
         }
