@@ -15,19 +15,23 @@ class PromptError(ValueError):
     """A prompt that a model cannot take; the message says what was expected."""
 
 
-def check_prompt(ids: Sequence[int], vocab_size: int, context: int) -> None:
+def check_prompt(ids: Sequence[int], vocab_size: int, context: int) -> Any:
     """Refuse what is empty, too long, or not of this vocabulary.
 
+    Returns:
+        [tokens] int32, on the device.
+
     Raises:
-        PromptError: says which.
+        PromptError: it is empty or too long.
+        ValueError: an id is not of this vocabulary (see `engine.ops.embedding.token_ids`).
     """
+    from engine.ops.embedding import token_ids
+
     if len(ids) == 0:
         raise PromptError("the prompt is empty: expected at least one token")
     if len(ids) > context:
         raise PromptError(f"the prompt has {len(ids):,} tokens: expected at most {context:,}, the model's context")
-    for place, token in enumerate(ids):
-        if not 0 <= token < vocab_size:
-            raise PromptError(f"token {token} at position {place}: expected 0 to {vocab_size - 1}, the vocabulary")
+    return token_ids(ids, vocab_size)
 
 
 def logits(model: Model, ids: Sequence[int], *, all_positions: bool = False, note: Any = None) -> np.ndarray:
@@ -42,13 +46,12 @@ def logits(model: Model, ids: Sequence[int], *, all_positions: bool = False, not
         [vocab_size] float32, on the host; with all_positions [tokens, vocab_size].
 
     Raises:
-        PromptError: see `check_prompt`.
+        PromptError, ValueError: see `check_prompt`.
     """
     from engine.ops.decoder_layer import ignore
     from engine.ops.forward import forward
 
-    check_prompt(ids, model.config.vocab_size, model.config.max_position_embeddings)
+    tokens = check_prompt(ids, model.config.vocab_size, model.config.max_position_embeddings)
     positions = device.to_device(np.arange(len(ids), dtype=np.int32))
-    tokens = device.to_device(np.array(ids, np.int32))
     out = device.to_host(forward(model, tokens, positions, last_only=not all_positions, note=note or ignore))
     return out if all_positions else out[0]

@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from engine.commands import Device, Model, Prompt, errors, open_model, prompt_text
+
+if TYPE_CHECKING:
+    from engine.sampling import DecodingStrategy
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=0, help="the answer's length, at most")]
 Temperature = Annotated[
@@ -32,7 +35,7 @@ HELP = """/help   this
 Ctrl-C  stops an answer"""
 
 
-def strategy(greedy: bool, **options: Any) -> Any:
+def strategy(greedy: bool, **options: Any) -> DecodingStrategy:
     """How tokens are chosen.
 
     Args:

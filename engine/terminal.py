@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 INTERRUPTED = 130
 USAGE = 2
+OURS = ("engine", "grader", "emulator")
 PIPE_CLOSED = 141  # as a shell reports SIGPIPE
+
+
+def start(load: Callable[[], Any], name: str) -> NoReturn:
+    """Import an application, run it and leave.
+
+    An interruption during the imports ends as one does later; a package that is missing is named, with what to do.
+
+    Args:
+        load: does all imports and returns the application.
+        name: of the program, as help and errors show it.
+    """
+    try:
+        app = load()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in OURS:
+            raise
+        print(
+            f"{sys.executable} has no package {error.name}: it is not the environment that warp60 is installed in.\n"
+            "In this folder: source .venv/bin/activate",
+            file=sys.stderr,
+        )
+        sys.exit(USAGE)
+    run(app, name)
 
 
 def run(app: Any, name: str) -> NoReturn:

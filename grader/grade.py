@@ -13,7 +13,7 @@ from grader.checks import load
 from grader.curriculum import Day
 from grader.runner import CALL_LIMIT_S
 from grader.stages import costs, manners, numbers, safety, speed
-from grader.verdict import Check, Report
+from grader.verdict import Check, Report, Verdict
 
 
 class GraderError(Exception):
@@ -66,6 +66,10 @@ def grade(
         )  # fmt: skip
         _run(bench, keep_going)
         bench.report.printed = bench.worker.printed()
+        bench.worker.close()
+        if bench.worker.left_behind:
+            detail = f"the lesson left {bench.worker.left_behind} running, which were ended with it"
+            bench.add(Check("processes", Verdict.CRASHED, detail))
     bench.report.seconds = time.monotonic() - started
     return bench.report
 

@@ -28,7 +28,6 @@ class Mutant:
         verdicts: any of which is right for it; the first is the one to expect.
         diagnosis: what the grader says it looks like.
         hint: which of the day's hints to open.
-        needs: `checker` where only the emulator's checker can tell it apart.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Mutant:
     verdicts: tuple[Verdict, ...]
     diagnosis: str
     hint: int
-    needs: str = ""
 
 
 def mutants(day: Day) -> list[Mutant]:
@@ -56,7 +54,7 @@ def mutants(day: Day) -> list[Mutant]:
 
 
 _FIELDS: dict[str, type] = {
-    "name": str, "kind": str, "edits": list, "verdict": str, "also": list, "diagnosis": str, "hint": int, "needs": str,
+    "name": str, "kind": str, "edits": list, "verdict": str, "also": list, "diagnosis": str, "hint": int,
 }  # fmt: skip
 _EDIT: dict[str, type] = {"file": str, "find": str, "replace": str}
 
@@ -87,7 +85,6 @@ def _mutant(entry: Any, file: str) -> Mutant:
         verdicts=tuple(Verdict(v) for v in [entry["verdict"], *entry.get("also", [])]),
         diagnosis=entry["diagnosis"],
         hint=entry["hint"],
-        needs=entry.get("needs", ""),
     )
 
 

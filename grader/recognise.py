@@ -13,7 +13,8 @@ from grader.spec import Allowed, BadInput, Task
 from grader.verdict import Verdict
 
 Rows = list[tuple[str, str]]
-MUTANT_LIMIT_S = 12.0  # a machine that compiles several at a time takes a while
+MUTANT_LIMIT_S = 60.0  # a call compiles its kernels first, on a machine that may be doing the same for others
+HANGING_LIMIT_S = 12.0  # beside a lesson that timed out: a mutant that does the same is waited for to the end
 
 
 def _rows(bench: Bench, mutant: mutants.Mutant | None) -> Rows:
@@ -35,7 +36,8 @@ def _loaded(bench: Bench, verdict: Verdict, **options: Any) -> Iterator[tuple[mu
         try:
             for mutant in sorted(fitting, key=lambda m: (m.verdicts[0] is not verdict, _harmful(m))):
                 if worker is None or worker.process.poll() is not None or worker.closed:
-                    worker = Worker("cpu", call_limit_s=MUTANT_LIMIT_S, seed=bench.seed, **options)
+                    limit_s = HANGING_LIMIT_S if verdict is Verdict.TIMED_OUT else MUTANT_LIMIT_S
+                    worker = Worker("cpu", call_limit_s=limit_s, seed=bench.seed, **options)
                 if worker.load(workshop.folder(bench.day, mutant))["outcome"] == "ok":
                     yield mutant, worker
                 if _harmful(mutant) and not options.get("check"):

@@ -61,7 +61,8 @@ class Worker:
         self.call_limit_s = call_limit_s
         self.memory_limit = memory_limit or sandbox.memory_limit()
         self.exceeded = ""  # which limit, in words
-        self.left_behind = 0  # processes that the lesson started and that we had to end
+        self.left_behind = 0  # processes that the lesson had left when nothing was asked of it any more
+        self._sandboxed, self._asked = sandboxed, False
         self.device_name, self.device_label = device or "cpu", device or "cpu"  # known once it has loaded a lesson
         self.scratch = Path(tempfile.mkdtemp(prefix="warp60-"))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
@@ -153,12 +154,14 @@ class Worker:
 
     def _ask(self, header: dict[str, Any], blobs: Sequence[bytes | memoryview], limit_s: float) -> dict[str, Any]:
         try:
+            self._asked = True
             channel.send(self._requests, header, blobs)
             if not self._wait(limit_s):
                 self.close()
                 if self.exceeded:
                     return {"outcome": "crashed", "message": self.exceeded}
                 return {"outcome": "timed-out", "message": f"no answer within {limit_s:g} s"}
+            self._asked = False
             answer, body = channel.receive(self._answers, limit_s, self.memory_limit)
             answer["outcome"] = str(answer["outcome"])
             if answer["outcome"] == "ok" and "result" in answer:
@@ -202,14 +205,15 @@ class Worker:
         """End the process and all that it started, and delete its scratch folder."""
         if self._requests == -1:
             return
+        left = processes.end(self.process.pid)  # before it sees that nobody asks any more, and goes by itself
+        self.process.wait()
+        processes.end_orphans()
+        # In the middle of a call it may be compiling; in a sandbox it has a process of its own below it.
+        self.left_behind = 0 if self._asked or self._sandboxed else len(left)
         for descriptor in (self._requests, self._answers):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._requests = self._answers = -1
-        left = processes.end(self.process.pid)
-        self.process.wait()
-        left |= processes.end_orphans()
-        self.left_behind = len(left)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 

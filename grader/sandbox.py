@@ -168,11 +168,6 @@ def _grader_files() -> Iterator[Path]:
             waiting += [one] if one else [name.strip() for name in several.split(",")]
 
 
-def uncontained_note() -> str:
-    """What to tell whoever grades other people's work here."""
-    return "" if available() else NOT_CONTAINED
-
-
 def memory_limit(most: int = 6 << 30) -> int:
     """Bytes that one worker may hold: half of what the machine has, at most 6 GiB."""
     return min(most, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)

@@ -91,14 +91,12 @@ class Case:
         make: from a seeded generator, the positional arguments: arrays, plain values, `File`, `Folder`, `Model`, `Stream`.
         sanitize: also run it under the emulator's checker (small cases only).
         count_costs: compare what it costs with the reference.
-        needs_model: a model that must have been pulled; NOT RUN without it.
     """
 
     name: str
     make: Make
     sanitize: bool = False
     count_costs: bool = False
-    needs_model: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from engine import device, pieces
-from grader import channel, guards, materialise
+from grader import channel, guards, materialise, processes
 from grader.spec import Stream
 
 
@@ -336,6 +336,7 @@ def main() -> None:
     """Serve until the grader closes the pipe."""
     requests, answers = int(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    processes.adopt_orphans()  # what the lesson leaves behind stays below this process, where the grader looks
     largest = int(os.environ.get("WARP60_FILE_BYTES", 1 << 30))
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     session = Session()

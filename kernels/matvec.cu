@@ -9,18 +9,12 @@
 //   grid     a warp for each row, at least        block: THREADS threads, whole warps, at most 1024
 #include <cuda_bf16.h>
 
+#include "warp_sum.cuh"
+
 #ifndef THREADS
 #define THREADS 256
 #endif
 static_assert(THREADS % 32 == 0 && THREADS <= 1024, "a block is whole warps, at most 1024 threads");
-
-// The sum of `value` over the warp, for every lane (day 6). All 32 lanes must call it.
-__device__ __forceinline__ float warp_sum(float value) {
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xffffffffu, value, distance);
-  }
-  return value;
-}
 
 // Whether 16 bytes can be loaded from there at once: the hardware refuses an address that is no multiple of 16.
 __device__ __forceinline__ bool is_aligned(const void* address) { return (size_t)address % 16 == 0; }

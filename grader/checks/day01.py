@@ -190,7 +190,7 @@ HEADER = Task(
         Case("JSON written oddly", written_oddly),
         Case("zero times 2^63 times 4", zero_times_huge),
         Case("four megabytes, header only", large, count_costs=True),
-        Case("SmolLM2-135M, header", real, needs_model=MODEL),
+        Case("SmolLM2-135M, header", real),
     ],
     bad_input=[
         BadInput("not UTF-8", bad(file(b'{"\xff":' + ONE.encode() + b"}", bytes(4))), (NAME, "header")),

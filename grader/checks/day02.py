@@ -60,7 +60,7 @@ WIDEN = Task(
         Case("dst as long as src", numbers(300, spare=0), sanitize=True),
         Case("all 65,536 bfloat16", all_numbers),
         Case("nothing to do", numbers(0)),
-        Case("SmolLM2-135M embeddings", weights, needs_model=MODEL),
+        Case("SmolLM2-135M embeddings", weights),
     ],
     bad_input=[
         BadInput("dst one element short", wrong(EIGHT, np.zeros(7, np.float32)), "dst"),

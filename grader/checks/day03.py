@@ -206,7 +206,7 @@ TENSORS = Task(
         Case("tensors, head_dim not given", config(SILENT)),
         Case("tensors, Qwen3", config(QWEN3)),
         Case("tensors of Llama 3.2 1B", config(LLAMA_3_2_1B)),
-        Case("tensors of SmolLM2-135M", real_config, needs_model=MODEL),
+        Case("tensors of SmolLM2-135M", real_config),
     ],
 )
 
@@ -264,7 +264,7 @@ LOAD = Task(
         Case("load, untied in two files", sharded(UNTIED, count=2)),
         Case("load, tied and stored twice", single(QWEN3, second_head)),
         Case("load, large embedding", sharded(BULKY, count=2), count_costs=True),
-        Case("SmolLM2-135M, every tensor", real, needs_model=MODEL),
+        Case("SmolLM2-135M, every tensor", real),
     ],
     bad_input=[
         BadInput("no configuration", bare(model__safetensors=save({"x": np.zeros(1)})), CONFIG),

@@ -114,7 +114,6 @@ ENCODE = Task(
         Case(
             "SmolLM2: ids of every awkward text",
             given(MODEL, awkward.named_texts()["everything"]),
-            needs_model=MODEL.name,
         ),
     ],
     bad_input=[
@@ -162,7 +161,6 @@ DECODE = Task(
         Case(
             "SmolLM2: every awkward text",
             lambda rng: (MODEL, goldens.load("tokenizer")[MODEL.name]["everything"]["ids"]),
-            needs_model=MODEL.name,
         ),
     ],
     bad_input=[
@@ -210,7 +208,6 @@ STREAM = Task(
         Case(
             "SmolLM2: awkward texts, streamed",
             lambda rng: (MODEL, Stream(tuple(goldens.load("tokenizer")[MODEL.name]["everything"]["ids"][:300]))),
-            needs_model=MODEL.name,
         ),
     ],
     bad_input=[
@@ -260,7 +257,7 @@ CHAT = Task(
     oracle=text_oracles.apply_chat_template,
     cases=[
         *(Case(f"chat: {name}", conversation(name)) for name, (template, _, _) in awkward.CHATS.items() if template),
-        Case("SmolLM2: one message", conversation("SmolLM2: one message"), needs_model=MODEL.name),
+        Case("SmolLM2: one message", conversation("SmolLM2: one message")),
     ],
     bad_input=[
         BadInput(
@@ -288,7 +285,7 @@ ENCODE_CHAT = Task(
     cases=[
         Case("chat ids: the template writes the first token", conversation("one message")),
         Case("chat ids: no head of an answer", conversation("no head of an answer")),
-        Case("SmolLM2: ids of a conversation", stored_conversation("SmolLM2: a conversation"), needs_model=MODEL.name),
+        Case("SmolLM2: ids of a conversation", stored_conversation("SmolLM2: a conversation")),
     ],
 )
 

@@ -89,7 +89,7 @@ EMBEDDING = Task(
         Case("a vocabulary of 131,072", gather(64, 131_072, 8, "bfloat16")),
         Case("one token again and again", repeated),
         Case("no tokens", gather(0, 40, 64, "float32")),
-        Case("SmolLM2-135M, real rows", real_rows, needs_model=MODEL),
+        Case("SmolLM2-135M, real rows", real_rows),
     ],
     bad_input=[
         BadInput("ids int64", given(IDS.astype(np.int64), TABLE), "ids"),

@@ -76,7 +76,7 @@ def cases(name: str, *more: Case) -> list[Case]:
         *(Case(f"{name}, 3 × {n}", rows(3, n), sanitize=n in (1, 33, 257)) for n in LENGTHS),
         *more,
         Case(f"{name}, 2 × 100 003", rows(2, 100_003)),
-        Case(f"{name}, SmolLM2-135M embeddings", real_rows, needs_model=MODEL),
+        Case(f"{name}, SmolLM2-135M embeddings", real_rows),
         Case(f"{name}, no rows", fixed(np.zeros((0, 5), np.float32))),
     ]
 

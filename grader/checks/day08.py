@@ -108,8 +108,8 @@ MATVEC = Task(
         Case("infinities and NaN", special_values),
         Case("no rows", vector_and_matrix(0, 64)),
         Case("no columns", vector_and_matrix(5, 0), sanitize=True),
-        Case("SmolLM2-135M, 576 × 576", real_layer("self_attn.q_proj", 576), needs_model=MODEL),
-        Case("SmolLM2-135M, 576 × 1536", real_layer("mlp.down_proj", 1536), needs_model=MODEL),
+        Case("SmolLM2-135M, 576 × 576", real_layer("self_attn.q_proj", 576)),
+        Case("SmolLM2-135M, 576 × 1536", real_layer("mlp.down_proj", 1536)),
     ],
     bad_input=[
         BadInput("rows one column short", short_weight, "weight"),

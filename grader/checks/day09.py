@@ -93,8 +93,8 @@ MATMUL = Task(
         Case("no tokens", matrices(0, 40, 64)),
         Case("no rows", matrices(5, 0, 64)),
         Case("no columns", matrices(5, 40, 0), sanitize=True),
-        Case("SmolLM2-135M, 16 × 576 × 576", real_layer("self_attn.q_proj"), needs_model=MODEL),
-        Case("SmolLM2-135M, 16 × 1536 × 576", real_layer("mlp.up_proj"), needs_model=MODEL),
+        Case("SmolLM2-135M, 16 × 576 × 576", real_layer("self_attn.q_proj")),
+        Case("SmolLM2-135M, 16 × 1536 × 576", real_layer("mlp.up_proj")),
     ],
     bad_input=[
         BadInput("rows one column short", short_weight, "weight"),

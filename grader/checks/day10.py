@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grader import budget, oracles
-from grader.checks.day09 import BFLOAT16, MODEL, Make, cancelling, matrices, real_layer, special_values
+from grader.checks.day09 import BFLOAT16, Make, cancelling, matrices, real_layer, special_values
 from grader.spec import BadInput, Case, DayChecks, Speed, Task
 
 FLOAT32 = np.dtype(np.float32)
@@ -52,7 +52,7 @@ TENSOR_CORE_MATMUL = Task(
         Case("no tokens", narrowed(matrices(0, 40, 64))),
         Case("no rows", narrowed(matrices(5, 0, 64))),
         Case("no columns", narrowed(matrices(5, 40, 0)), sanitize=True),
-        Case("SmolLM2-135M, 16 × 576 × 576", narrowed(real_layer("self_attn.q_proj")), needs_model=MODEL),
+        Case("SmolLM2-135M, 16 × 576 × 576", narrowed(real_layer("self_attn.q_proj"))),
     ],
     bad_input=[
         BadInput("rows one column short", short_weight, "weight"),

@@ -119,7 +119,7 @@ ROPE = Task(
         Case("2 tokens, 2 heads of 768", tokens(2, 2, 768), sanitize=True),
         Case("positions up to 131,071", tokens(64, 2, 64, highest=131_072)),
         Case("NaN, infinity, zeros, both ends", outliers),
-        Case("SmolLM2-135M layer 0, real queries", real_queries, needs_model=MODEL),
+        Case("SmolLM2-135M layer 0, real queries", real_queries),
         Case("no tokens", fixed(np.zeros((0, 4, 64), np.float32), np.zeros(0, np.int32), frequencies(64))),
     ],
     bad_input=[

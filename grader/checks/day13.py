@@ -35,7 +35,7 @@ ATTENTION = Task(
         Case("all keys alike", changed(tokens(33, 2), same_keys)),
         Case("NaN from token 20 on", changed(tokens(40, 2), nan_from(20))),
         Case("huge keys from token 20 on", changed(tokens(40, 2), huge_from(20))),
-        Case("SmolLM2-135M layer 0, real heads", real(MODEL, 24, 24, kv_heads=9), needs_model=MODEL),
+        Case("SmolLM2-135M layer 0, real heads", real(MODEL, 24, 24, kv_heads=9)),
         Case("no tokens", tokens(0, 2)),
         Case("48 tokens, 4 heads of 40", tokens(48, 4, 40), count_costs=True),
     ],

@@ -39,7 +39,7 @@ ATTENTION = Task(
         Case("all keys alike", changed(group(4, 2, 9, 33), same_keys)),
         Case("NaN from token 20 on", changed(group(4, 2, 25, 40), nan_from(20))),
         Case("huge keys from token 20 on", changed(group(4, 2, 25, 40), huge_from(20))),
-        Case("SmolLM2-135M layer 0, real heads", real(MODEL, 24, 40), needs_model=MODEL),
+        Case("SmolLM2-135M layer 0, real heads", real(MODEL, 24, 40)),
         Case("no queries", group(4, 2, 0, 5)),
         Case("40 tokens, 4 heads on 1", group(4, 1, 40, 40), count_costs=True),
     ],

@@ -125,8 +125,8 @@ MLP = Task(
         Case("3 tokens, 33 to 70", layer(3, 33, 70)),
         Case("17 tokens, 64 to 100", layer(17, 64, 100), count_costs=True),
         Case("layer without tokens", layer(0, 24, 32)),
-        Case("SmolLM2-135M layer 0, 1 token", real_layer(1), needs_model=MODEL),
-        Case("SmolLM2-135M layer 0, 5 tokens", real_layer(5), needs_model=MODEL),
+        Case("SmolLM2-135M layer 0, 1 token", real_layer(1)),
+        Case("SmolLM2-135M layer 0, 5 tokens", real_layer(5)),
     ],
     bad_input=[
         BadInput("w_up one row short", wrong_layer(2, lambda w: w[:-1]), "w_up"),

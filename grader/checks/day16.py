@@ -92,8 +92,8 @@ LAYER = Task(
         Case("tiny Llama, far into a text", tiny_layer("tiny-llama", 4, first=300)),
         Case("tiny Qwen3, 5 tokens", tiny_layer("tiny-qwen3", 5)),
         Case("tiny Qwen3, 17 tokens", tiny_layer("tiny-qwen3", 17)),
-        Case("SmolLM2-135M, layer 0", real_layer(0), needs_model=MODEL),
-        Case("SmolLM2-135M, layer 29", real_layer(29), needs_model=MODEL),
+        Case("SmolLM2-135M, layer 0", real_layer(0)),
+        Case("SmolLM2-135M, layer 29", real_layer(29)),
     ],
     bad_input=[
         BadInput("a stream that is too wide", wide_stream, "x"),

@@ -176,7 +176,7 @@ REAL = Task(
     budget=lambda _model, ids, *_: Allowed(0.0, TOLERANCE * golden(ids)["logit_norm"] / np.sqrt(49152)),
     dtype=lambda *_: np.dtype(np.float32),
     compared=lambda args, logits: logits[-1, golden(args[1])["logit_ids"]],
-    cases=[Case("SmolLM2-135M: the last token by itself, as Transformers", prompt("capital"), needs_model=MODEL)],
+    cases=[Case("SmolLM2-135M: the last token by itself, as Transformers", prompt("capital"))],
 )
 
 CHECKS = DayChecks([HISTORY, SIZES, STEPWISE, REAL])

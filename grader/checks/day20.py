@@ -84,7 +84,7 @@ DECODE = Task(
         Case("scores far from 0", changed_all(far_from_zero)),
         Case("scores far apart", decode(33, 4, 2, scale=40.0)),
         Case("all keys alike", changed_all(same_keys)),
-        Case("SmolLM2-135M layer 0, real heads", poisoned(real(MODEL, 1, 40)), needs_model=MODEL),
+        Case("SmolLM2-135M layer 0, real heads", poisoned(real(MODEL, 1, 40))),
         Case("64 keys, 8 heads of 128 on 2", decode(64, 8, 2, 128), count_costs=True),
     ],
     bad_input=[

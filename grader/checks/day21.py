@@ -55,7 +55,7 @@ GREEDY = Task(
         Case("tiny Llama, 7 tokens, then as Transformers", continued("tiny-llama", "7 tokens", 12)),
         Case("tiny Qwen3, 2 tokens, then as Transformers", continued("tiny-qwen3", "2 tokens", 12)),
         Case("tiny Llama, 64 tokens, then as Transformers", continued("tiny-llama", "64 tokens", 8)),
-        Case("SmolLM2-135M: the capital of France", continued(MODEL, "capital", 2), needs_model=MODEL),
+        Case("SmolLM2-135M: the capital of France", continued(MODEL, "capital", 2)),
     ],
 )
 

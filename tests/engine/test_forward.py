@@ -43,7 +43,7 @@ def test_tiny_models(tiny_models, name, prompt):
     got = evaluate.logits(tiny_models[name], golden["ids"], all_positions=True)
     assert error(got[-1][golden["logit_ids"]], golden["logits"]) < TOLERANCE
     assert error(np.linalg.norm(got, axis=1)[:64], golden["position_logit_norms"]) < TOLERANCE
-    assert np.array_equal(evaluate.logits(tiny_models[name], golden["ids"]), got[-1]) or len(golden["ids"]) > 1
+    assert error(evaluate.logits(tiny_models[name], golden["ids"]), got[-1]) < TOLERANCE
     check_token(got[-1], golden)
 
 
@@ -108,10 +108,10 @@ def test_the_real_model_on_a_gpu(prompt):
     [
         ([], "empty"),
         ([0] * 600, "600 tokens: expected at most 512"),
-        ([3, 259], "token 259 at position 1: expected 0 to 258"),
-        ([-1], "token -1 at position 0"),
+        ([3, 259], r"ids\[1\] is 259: expected 0 to 258"),
+        ([-1], r"ids\[0\] is -1"),
     ],
 )
 def test_prompts_that_are_refused(tiny_models, ids, words):
-    with pytest.raises(evaluate.PromptError, match=words):
+    with pytest.raises(ValueError, match=words):
         evaluate.logits(tiny_models["tiny-llama"], ids)

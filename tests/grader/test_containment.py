@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from grader import processes
+from grader.curriculum import find
+from grader.grade import grade
 from grader.runner import Worker
+from grader.verdict import Verdict
 
 LIMIT_S = 4.0
 
@@ -86,6 +89,22 @@ def test_nothing_outlives_the_worker(answer_of, then):
     answer_of(DAEMON.format(seconds=seconds, then=then), limit_s=2.0)
     time.sleep(0.1)
     assert marked(seconds) == []
+
+
+def test_a_process_that_is_left_running_fails_the_lesson(tmp_path):
+    day = find("day07")
+    daemon = textwrap.indent(DAEMON.format(seconds=f"63.{os.getpid()}", then=""), "    ")
+    lesson = (day.solution / "lesson.py").read_text()
+    assert "    rows, hidden = x.shape\n" in lesson
+    (tmp_path / "lesson.py").write_text(
+        lesson.replace("    rows, hidden = x.shape\n", daemon + "    rows, hidden = x.shape\n")
+    )
+    (tmp_path / "kernel.cu").write_text((day.solution / "kernel.cu").read_text())
+    report = grade(day, tmp_path, device="cpu", seed=1)
+    assert report.verdict is Verdict.CRASHED
+    assert report.checks[-1].name == "processes"
+    assert "which were ended with it" in report.checks[-1].detail
+    assert marked(f"63.{os.getpid()}") == []
 
 
 def test_a_fork_bomb_ends_with_its_worker(answer_of):
@@ -194,9 +213,17 @@ def test_half_a_message_does_not_hang_the_grader(answer_of):
     assert time.monotonic() - began < 15
 
 
-def test_a_flood_of_words_is_cut(answer_of):
-    answer = answer_of("for _ in range(200_000):\n    print('x' * 100)\nreturn 1", limit_s=20)
-    assert answer["outcome"] == "ok"
+def test_a_flood_of_words_is_cut(tmp_path):
+    (tmp_path / "lesson.py").write_text(
+        "def lesson():\n    for _ in range(200_000):\n        print('x' * 100)\n    return 1\n"
+    )
+    with Worker("cpu", call_limit_s=20) as worker:
+        assert worker.load(tmp_path)["outcome"] == "ok"
+        assert worker.call("lesson", [])["result"] == 1
+        said = worker.printed()
+    assert said.startswith("xxx")
+    assert said.endswith("20,200,000 bytes in all")
+    assert len(said) < 2100
 
 
 def test_unsendable_results_are_named(answer_of):

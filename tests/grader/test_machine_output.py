@@ -70,8 +70,12 @@ def test_a_mutant_that_passes_or_is_not_named_is_a_problem():
 
 
 def test_several_days_in_one_object(command):
-    done = command("7-7", "--solution", "--json")
-    assert json.loads(done.stdout)["day"] == 7
+    done = command("6-7", "--solution", "--json", "--seed", "8")
+    assert done.returncode == 0, done.stderr
+    assert [(one["day"], one["seed"], one["verdict"]) for one in json.loads(done.stdout)["days"]] == [
+        (6, 8, "PASSED"),
+        (7, 8, "PASSED"),
+    ]
 
 
 @pytest.mark.parametrize(
