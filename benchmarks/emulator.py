@@ -21,6 +21,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 import emulator  # noqa: E402
 from benchmarks import record  # noqa: E402
+from engine import timing  # noqa: E402
 
 # SmolLM2-135M: rows and columns of each matrix that one token passes through, and how often.
 TOKEN = [(576, 576, 60), (192, 576, 60), (1536, 576, 60), (576, 1536, 30), (49152, 576, 1)]
@@ -34,7 +35,7 @@ def measure(call: Callable[[], Any], repeats: int) -> dict[str, float]:
         started = time.perf_counter()
         call()
         times.append(time.perf_counter() - started)
-    return record.spread(times)
+    return timing.spread(times)
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks import record  # noqa: E402
+from engine import timing  # noqa: E402
 
 DAYS = range(1, 8)
 REPEATS = 10
@@ -41,7 +42,7 @@ def main() -> None:
     rows = []
     for what, arguments in commands.items():
         seconds(*arguments)
-        rows.append({"what": what, **record.spread([seconds(*arguments) for _ in range(REPEATS)])})
+        rows.append({"what": what, **timing.spread([seconds(*arguments) for _ in range(REPEATS)])})
         print(what, f"{rows[-1]['median_s']:.2f} s", flush=True)
     whole = seconds("all", "--days", "1-7", "--solutions", "--stubs", "--mutants", "--device", "cpu")
     print(f"all of Part 1: {whole:.0f} s")

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.record import spread
-from benchmarks.timing import times_in_graph, times_of
+from benchmarks.timing import times_in_graph
 from engine import device
+from engine.timing import spread, times_of
 from grader.channel import dtype_named
 from grader.compare import Comparison
 

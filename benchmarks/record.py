@@ -6,9 +6,7 @@ import json
 import os
 import platform
 import re
-import statistics
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def slug(name: str) -> str:
     """A folder name: `NVIDIA H200` is nvidia-h200."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def spread(times_s: Sequence[float]) -> dict[str, float]:
-    """Median, quartiles and number of repeats of some times."""
-    low, _, high = statistics.quantiles(times_s, n=4)
-    return {"median_s": statistics.median(times_s), "quartile1_s": low, "quartile3_s": high, "repeats": len(times_s)}
 
 
 def write(folder: Path, name: str, machine: dict[str, Any], figures: dict[str, Any]) -> Path:

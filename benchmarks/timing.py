@@ -1,17 +1,11 @@
-"""Times on a GPU by CUDA events."""
+"""Times inside a CUDA graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.record import spread
-from grader.timing import times_on_gpu
-
-
-def times_of(call: Callable[[], Any], repeats: int = 50) -> dict[str, float]:
-    """Median and quartiles of single calls, in seconds."""
-    return spread(times_on_gpu(call, lambda _: None, lambda times: len(times) >= repeats))
+from engine.timing import times_of
 
 
 def times_in_graph(calls: Sequence[Callable[[], Any]], repeats: int = 30) -> dict[str, float]:

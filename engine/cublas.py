@@ -35,19 +35,27 @@ def times_transposed(x: Any, weight: Any, parts: int = PARTS) -> Any:
     rest = x
     for number in range(parts):
         part = rest.astype(weight.dtype)
-        _accumulate(part, weight, out, 1.0 if number else 0.0)
+        product_into(part, weight, out, add=number > 0)
         if number + 1 < parts:
             rest = rest - part.astype(x.dtype)
     return out
 
 
-def _accumulate(x: Any, weight: Any, out: Any, beta: float) -> None:
-    """`out = x @ weight.T + beta · out`; cuBLAS counts columns first, so it is told to compute the transposed product."""
+def product_into(x: Any, weight: Any, out: Any, add: bool = False) -> None:
+    """`out = x @ weight.T`, or `out += x @ weight.T`.
+
+    cuBLAS counts columns first, so it is told to compute the transposed product.
+
+    Args:
+        x: [tokens, in] bfloat16, on the GPU.
+        weight: [out, in] bfloat16.
+        out: [tokens, out] float32; so are all sums.
+    """
     import cupy
     from cupy_backends.cuda.libs import cublas
 
     rows, width = weight.shape
-    alpha, old = ctypes.c_float(1.0), ctypes.c_float(beta)
+    alpha, old = ctypes.c_float(1.0), ctypes.c_float(1.0 if add else 0.0)
     handle = cupy.cuda.device.get_cublas_handle()
     cublas.gemmEx(
         handle, _TRANSPOSED, _AS_IT_IS, rows, x.shape[0], width, ctypes.addressof(alpha),
