@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from grader import oracles
+from grader import oracles, work_oracles
 from grader.spec import DTYPES, Allowed
 
 SIGNIFICANT_BITS = {DTYPES["float32"]: 24, DTYPES["float16"]: 11, DTYPES["bfloat16"]: 8}
 LAMBDA = 6.0
+FLOAT64_ROUNDOFF = 2.0**-53  # Python's float
 
 
 def unit_roundoff(dtype: np.dtype) -> float:
@@ -260,6 +261,20 @@ def drawn(probabilities: np.ndarray, draws: int) -> Allowed:
 # one: the error of a sum grows with the root of its terms. 2: exp, sin and cos are allowed 2 ulp on a GPU, NumPy's have 1.
 # 2: the largest of one sample of errors beside the largest of another.
 COMPOSED = 4.0 * 2.0 * 2.0
+
+
+def roofline(
+    listed: Sequence[tuple[str, int, int, int]], machine: Sequence[float], seconds: Sequence[float]
+) -> Allowed:
+    """Intensity, floor, share and time lost of kernels, in Python's floats.
+
+    Each is a few divisions and products, however they are ordered: at most four roundings. The time lost is a difference: its
+    roundings are relative to what is subtracted.
+    """
+    absolute = np.zeros((len(listed), 4))
+    floors = work_oracles.figures(listed, machine, seconds)[:, 1]
+    absolute[:, 3] = [one[1] * (s + floor) for one, s, floor in zip(listed, seconds, floors, strict=True)]
+    return Allowed(4 * FLOAT64_ROUNDOFF, 4 * FLOAT64_ROUNDOFF * absolute)
 
 
 def float32_noise(rounded: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> dict[str, Allowed]:
