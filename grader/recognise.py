@@ -129,9 +129,12 @@ def safety(bench: Bench, task: Task, args: Sequence[Any], finding: dict[str, Any
 
 
 def _symptom(finding: dict[str, Any]) -> tuple[Any, ...]:
-    """What was found, at which element, in which lines, by which threads."""
+    """What was found, at which element, in which lines, by which threads.
+
+    Outside all arrays, the words say which array is nearest: that depends on where each process has its memory.
+    """
     places = ((place["text"], str(place["block"]), str(place["thread"])) for place in finding["places"])
-    return finding["kind"], finding["message"], *places
+    return finding["kind"], "" if finding["kind"] == "out-of-bounds" else finding["message"], *places
 
 
 def costs(bench: Bench, task: Task, args: Sequence[Any], mine: dict[str, float]) -> Rows:

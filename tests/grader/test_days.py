@@ -64,7 +64,7 @@ def test_mutant_fails_with_its_diagnosis(day, mutant):
         report = grade(day, workshop.folder(day, mutant), device="cpu", seed=7)
     assert report.verdict in mutant.verdicts, report.as_json()
     said = [text for check in report.checks for label, text in check.rows if label == "looks like"]
-    assert said == [f"{mutant.name}: {mutant.diagnosis}"]
+    assert said == [f"{mutant.name}: {mutant.diagnosis}"], report.as_json()
     hints = [text for check in report.checks for label, text in check.rows if label == "hint"]
     assert hints == [f"python -m grader hint {day.name} {mutant.hint}"]
 
