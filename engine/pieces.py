@@ -133,6 +133,7 @@ PIECES = tuple(
             ENGINE / "cache.py",
             ENGINE / "sampling.py",
             ENGINE / "generate.py",
+            ENGINE / "benchmark.py",
         )
         if path.stem not in ("__init__", "arguments", "attend", "linear")
     )

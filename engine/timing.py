@@ -57,8 +57,8 @@ def times_on_gpu(
 
 
 def spread(times_s: Sequence[float]) -> dict[str, float]:
-    """Median, quartiles and number of repeats of some times."""
-    low, _, high = statistics.quantiles(times_s, n=4)
+    """Median, quartiles and number of repeats of some times, at least one."""
+    low, _, high = statistics.quantiles(times_s, n=4, method="inclusive") if len(times_s) > 1 else 3 * [times_s[0]]
     return {"median_s": statistics.median(times_s), "quartile1_s": low, "quartile3_s": high, "repeats": len(times_s)}
 
 

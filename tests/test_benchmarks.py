@@ -36,8 +36,9 @@ def test_slug(name, folder):
 
 def test_spread_is_median_quartiles_and_repeats():
     assert spread([4.0, 1.0, 2.0, 3.0, 5.0]) == {
-        "median_s": 3.0, "quartile1_s": 1.5, "quartile3_s": 4.5, "repeats": 5,
+        "median_s": 3.0, "quartile1_s": 2.0, "quartile3_s": 4.0, "repeats": 5,
     }  # fmt: skip
+    assert spread([7.0]) == {"median_s": 7.0, "quartile1_s": 7.0, "quartile3_s": 7.0, "repeats": 1}
 
 
 def test_record_names_the_command_and_no_folder_of_the_machine(tmp_path, monkeypatch):

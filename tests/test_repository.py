@@ -165,7 +165,7 @@ def check_record(text: str) -> None:
             if "median_s" in value:
                 assert {"quartile1_s", "quartile3_s", "repeats"} <= set(value)
                 assert 0 < value["quartile1_s"] <= value["median_s"] <= value["quartile3_s"]
-                assert value["repeats"] >= 10
+                assert value["repeats"] >= 6  # fewer do not hold a median with any certainty: day 23
             value = list(value.values())
         for inner in value if isinstance(value, list) else ():
             walk(inner)
