@@ -10,6 +10,7 @@
 //   out       [rows]             -1 for such a row
 //   grid      rows blocks        block: THREADS threads, whole warps, at most 1024
 #include "block_reduce.cuh"  // day 6: block_reduce<Max>(value, partial)
+#include "ordered.cuh"       // day 18: ordered(value), the bits of a float in the order of the floats
 
 #ifndef THREADS
 #define THREADS 512
@@ -23,13 +24,6 @@ struct Add {
   static __device__ __forceinline__ Weight neutral() { return 0; }
   static __device__ __forceinline__ Weight combine(Weight a, Weight b) { return a + b; }
 };
-
-// The bits of a float in the order of the floats (day 18). No NaN comes here.
-__device__ __forceinline__ unsigned ordered(float value) {
-  unsigned bits = __float_as_uint(value);
-  if (bits == 0x80000000u) bits = 0;  // -0.0f is 0.0f
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
 
 __device__ __forceinline__ Weight weight_of(float value, float largest) {
   return (Weight)(expf(value - largest) * ONE);

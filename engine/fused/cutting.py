@@ -1,0 +1,85 @@
+"""How the rows of a matrix are cut for a launch: blocks, warps, and how much of the matrix is on its way at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from engine import device
+from engine.fused.weights import KINDS
+
+RING_BYTES = 96 << 10  # of shared memory, for the rings of one block: two kernels of a chain fit on a multiprocessor
+CPU_WARPS = 4  # of a block in the emulator
+
+
+class Cut(NamedTuple):
+    """How one kernel takes its rows; see kernels/decode/row_stream.cuh.
+
+    Attributes:
+        grid: blocks.
+        warps: of a block.
+        span: rows that a warp multiplies side by side.
+        depth: groups of vectors in a lane's ring.
+        ring_bytes: of a block's shared memory.
+    """
+
+    grid: int
+    warps: int
+    span: int
+    depth: int
+    ring_bytes: int
+
+
+def group(columns: int, kind: str) -> tuple[int, int]:
+    """Vectors of a group, and groups of a row: what kernels/decode/row_stream.cuh has for as many columns."""
+    per_lane = -(-(columns // KINDS[kind]) // 32)
+    vectors = next(n for n in (4, 3, 2, 1) if per_lane % n == 0)
+    return vectors, per_lane // vectors
+
+
+def make_cut(rows: int, columns: int, kind: str, processors: int, *, warps: int, span: int, depth: int) -> Cut:
+    """A cut with these numbers; no more blocks than there is work for."""
+    vectors, _ = group(columns, kind)
+    grid = min(processors, -(-(rows // span) // warps))
+    return Cut(grid, warps, span, depth, warps * depth * span * vectors * 512)
+
+
+def balanced(rows: int, columns: int, kind: str, processors: int, least_span: int = 1) -> Cut:
+    """The cut for a GPU in which the least of the last round's warps are idle; of several, the one with the fewest warps.
+
+    Args:
+        rows, columns: of the matrix.
+        processors: multiprocessors, each of which gets a block.
+        least_span: rows that must be in one warp.
+    """
+    span = 2 if rows % 2 == 0 else 1
+    span = max(span, least_span)
+    units = rows // span
+    vectors, groups = group(columns, kind)
+
+    def busy(warps: int) -> float:
+        rounds = -(-units // (processors * warps))
+        return units / (rounds * processors * warps)
+
+    best = max(busy(warps) for warps in range(4, 17))
+    warps = next(w for w in (8, 12, 16, 10, 14, 6, 4, 9, 11, 13, 15, 5, 7) if busy(w) >= best - 0.03)
+    rounds = -(-units // (processors * warps))
+    most = RING_BYTES // (warps * span * vectors * 512)
+    depth = max(1, min(most, groups * rounds))
+    return make_cut(rows, columns, kind, processors, warps=warps, span=span, depth=depth)
+
+
+def cut(rows: int, columns: int, kind: str, least_span: int = 1) -> Cut:
+    """How to cut a matrix on the device in use."""
+    if device.name() == "cpu":
+        from emulator.launch import worker_count
+
+        span = max(2 if rows % 2 == 0 else 1, least_span)
+        return make_cut(rows, columns, kind, worker_count(), warps=CPU_WARPS, span=span, depth=1)
+    return balanced(rows, columns, kind, multiprocessors(), least_span)
+
+
+def multiprocessors() -> int:
+    """Of the GPU in use."""
+    import cupy
+
+    return int(cupy.cuda.Device().attributes["MultiProcessorCount"])

@@ -1,0 +1,182 @@
+"""The fast engine: prefill, then fused decode steps that the host launches ahead of the tokens they choose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine import device
+from engine.cache import make_caches
+from engine.fused import chain
+from engine.fused.step import EMPTY, DecodeStep
+from engine.fused.weights import fuse
+from engine.generate import check_arguments
+from engine.model import Model
+from engine.ops.forward import forward
+from engine.sampling import Greedy
+
+STEPS_OF_A_GRAPH = (
+    4  # between two graphs the GPU waits a little for the host; longer ones are in vain for longer at the end
+)
+AHEAD = 8  # steps that are launched before the token of the one before them is known to the host
+
+
+class NoTokenError(ValueError):
+    """The logits have a NaN, or nothing that can be chosen."""
+
+
+class FusedEngine:
+    """A model that writes one text at a time, as fast as its weights can be read.
+
+    Args:
+        model: on the device.
+        capacity: tokens of a text, prompt included, that the cache has room for; default: the model's context, at most 4,096.
+        weights: `bfloat16`, or `int8`: quantized here, with one scale for each row. The prefill takes bfloat16 in any case.
+        chained: False to let each kernel start only when the one before has ended.
+
+    Raises:
+        ValueError: the fused kernels cannot run this model; the message names the field.
+    """
+
+    def __init__(
+        self, model: Model, capacity: int | None = None, weights: str = "bfloat16", *, chained: bool = True
+    ) -> None:
+        context = model.config.max_position_embeddings
+        self.capacity = min(context, 4096) if capacity is None else capacity
+        check_arguments(model.config, [0], 0, self.capacity)
+        self.model, self.config = model, model.config
+        self.caches = make_caches(model.config, self.capacity)
+        self.stream = chain.make_stream()
+        self._chained = chained
+        with chain.on(self.stream):
+            self.step = DecodeStep(fuse(model, weights), model.frequencies, self.caches)
+            self._first_token = self.step.next_token(chosen=True)
+        device.synchronize()
+        self._greedy: chain.Graph | None = None
+        self._logits: chain.Graph | None = None
+        self._text = 0  # the one that is being written
+
+    def generate(
+        self, ids: Sequence[int], max_tokens: int, strategy: Any = None, stop_tokens: Container[int] = ()
+    ) -> Iterator[int]:
+        """Go on with a text.
+
+        Args:
+            ids: the prompt's tokens.
+            max_tokens: at most so many are yielded.
+            strategy: as `engine.generate.decode` takes it; default: the largest logit's token.
+            stop_tokens: tokens that end the text and are not yielded.
+
+        Returns:
+            An iterator over the new tokens, as `engine.generate.generate` gives it. Another text ends this one.
+
+        Raises:
+            ValueError: see `engine.generate.check_arguments`; at once, before the first token is asked for.
+            NoTokenError: from the iterator.
+        """
+        check_arguments(self.config, ids, max_tokens, self.capacity)
+        return self._generate([int(token) for token in ids], max_tokens, strategy or Greedy(), stop_tokens)
+
+    def _generate(self, ids: list[int], max_tokens: int, strategy: Any, stop_tokens: Container[int]) -> Iterator[int]:
+        if max_tokens == 0:
+            return
+        device.synchronize()  # steps of another text may still be on their way
+        with chain.on(self.stream):
+            logits = self.prefill(ids)
+            self._text += 1
+            text, history = self._text, list(ids)
+            stops = list(stop_tokens) if isinstance(stop_tokens, Sequence | set | frozenset) else []
+            self.step.begin(len(ids), max_tokens, stops)
+            self.step.chosen[...] = strategy.choose(logits, [history], 0)
+            self._first_token.run()
+        for number, token in enumerate(self._tokens(strategy, history, max_tokens)):
+            if token < 0:
+                raise NoTokenError(f"step {number}: the logits have a NaN or nothing that can be chosen")
+            if token in stop_tokens:
+                return
+            history.append(token)
+            yield token
+            if text != self._text:
+                raise RuntimeError("another text was begun: an engine writes one at a time")
+
+    def stepwise(self, ids: Sequence[int]) -> Iterator[Any]:
+        """A text through the model in a decode step for each token, into the caches.
+
+        Yields:
+            [1, vocab_size] float32, on the device: logits after each token, valid until the next is asked for.
+        """
+        self._text += 1
+        with chain.on(self.stream):
+            self.step.begin(0, len(ids) + 1, ())
+        for token in ids:
+            with chain.on(self.stream):
+                self.step.chosen[...] = int(token)
+                self._first_token.run()
+            self._logits_graph().run()
+            yield self.step.logits
+
+    def prefill(self, ids: Sequence[int]) -> Any:
+        """The prompt through the model, into the caches.
+
+        Returns:
+            [1, vocab_size] float32: logits of the last position.
+        """
+        if self.step.weights.kind == "int8":
+            for _logits in self.stepwise(ids):
+                pass
+            return self.step.logits
+        for cache in self.caches:
+            cache.truncate(0)
+        positions = device.to_device(np.arange(len(ids), dtype=np.int32))
+        return forward(self.model, device.to_device(np.array(ids, np.int32)), positions, self.caches, last_only=True)
+
+    def _tokens(self, strategy: Any, history: list[int], max_tokens: int) -> Iterator[int]:
+        """Each token as it comes; steps are launched ahead as far as the strategy allows."""
+        room = self.capacity - len(history) + 1
+        launched = 1
+        for number in range(min(max_tokens, room)):
+            if isinstance(strategy, Greedy):
+                while launched < min(number + AHEAD, max_tokens, room):
+                    self._greedy_graph().run()
+                    launched += len(self._greedy_graph().launches) // self._launches_of_a_step
+            elif number == launched:
+                self._choose(strategy, history, number)
+                launched += 1
+            yield self._wait_for(number)
+
+    @property
+    def _launches_of_a_step(self) -> int:
+        return 5 * self.config.num_hidden_layers + 2
+
+    def _greedy_graph(self) -> chain.Graph:
+        if self._greedy is None:
+            steps = 1 if self.stream is None else STEPS_OF_A_GRAPH
+            self._greedy = self.step.greedy(self.stream, steps, self._chained)
+        return self._greedy
+
+    def _logits_graph(self) -> chain.Graph:
+        if self._logits is None:
+            self._logits = chain.Graph(self.step.to_logits(), self.stream, self._chained)
+        return self._logits
+
+    def _choose(self, strategy: Any, history: Sequence[int], number: int) -> None:
+        """A step whose token a strategy chooses from the logits."""
+        graph = self._logits_graph()
+        with chain.on(self.stream):
+            graph.run()
+            self.step.chosen[...] = strategy.choose(self.step.logits, [history], number)
+            self._first_token.run()
+
+    def _wait_for(self, number: int) -> int:
+        """The token of a step, once it is there."""
+        if self.stream is not None:
+            while self.step.tokens[number] == EMPTY:
+                if (
+                    self.stream.done and self.step.tokens[number] == EMPTY
+                ):  # asks the driver, which raises what went wrong
+                    raise RuntimeError(f"the device has ended its work without the token of step {number}")
+                time.sleep(0)
+        return int(self.step.tokens[number])
