@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from engine import cublas, device
-from engine.timing import times_of
+from engine.timing import hold_gpu, times_of
 
 MOST_BYTES = 4 << 30  # many times the L2 cache
 SHARE_OF_MEMORY = 8  # two arrays of that size and what their comparison takes must fit
@@ -27,12 +27,12 @@ def measure() -> Figures:
 
     Returns:
         `read`, `copy` and `product`: median and quartiles in seconds, with `bytes_per_s`, or for the product
-        `operations_per_s`.
+        `operations_per_s`. `launch`: of a kernel that does nothing, which is what any launch takes.
 
     Raises:
         AssertionError: a kernel does not do what it is timed for.
     """
-    return {**bandwidths(), "product": product()}
+    return {**bandwidths(), "product": product(), "launch": times_of(lambda: hold_gpu(0), repeats=REPEATS)}
 
 
 def bytes_to_move(memory_bytes: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import cuda_headers
+from engine import cuda_headers, tracing
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KERNELS = REPOSITORY / "kernels"
@@ -134,7 +134,7 @@ def load_module(path: str | Path, defines: Mapping[str, int | str] | None = None
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(f"{source}: no such CUDA source") from error
     flags = tuple(f"-D{key}={value}" for key, value in sorted((defines or {}).items()))
-    return _compile(source, stamp, flags, cooperative, name(), _check)
+    return tracing.seen(_compile(source, stamp, flags, cooperative, name(), _check))
 
 
 @functools.cache

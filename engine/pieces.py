@@ -134,6 +134,7 @@ PIECES = tuple(
             ENGINE / "sampling.py",
             ENGINE / "generate.py",
             ENGINE / "benchmark.py",
+            ENGINE / "roofline.py",
         )
         if path.stem not in ("__init__", "arguments", "attend", "linear")
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine import cublas, device
+from engine import cublas, device, tracing
 from engine.ops.arguments import check_product
 from engine.ops.matmul import matmul
 from engine.ops.matvec import matvec
@@ -29,5 +29,5 @@ def linear(x: Any, weight: Any) -> Any:
         return matvec(x[0], weight)[None]
     if device.name() == "cuda" and x.shape[0] > 0:
         check_product(x, weight)
-        return cublas.times_transposed(x, weight)
+        return tracing.launched("cublas", cublas.times_transposed, x, weight)
     return matmul(x, weight)

@@ -29,6 +29,7 @@ def numpy_as_cupy(on_cpu):
     on_cpu.setitem(sys.modules, "cupy", fake)
     on_cpu.setattr(ceilings, "SIDE", 128)
     on_cpu.setattr(cublas, "product_into", multiply)
+    on_cpu.setattr(ceilings, "hold_gpu", lambda _milliseconds: None)
     return on_cpu
 
 
@@ -54,6 +55,7 @@ def test_the_best_launch_shape_counts(numpy_as_cupy):
     assert found["copy"]["bytes_per_s"] == 2 * size / 0.5
     assert (found["read"]["blocks"], found["copy"]["threads"]) == (24, 512)
     assert found["product"]["operations_per_s"] == pytest.approx(2 * 128**3 / 1e-3)
+    assert found["launch"]["median_s"] == 1e-3
     assert {figures["repeats"] for name, figures in found.items() if name != "bytes"} == {20}
 
 
