@@ -119,6 +119,14 @@ def on_cpu() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+@pytest.fixture
+def numpy_as_cupy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A suite of benchmarks without a GPU: see `fakes.play_cupy`."""
+    from tests import fakes  # here: what it imports, few tests need
+
+    return fakes.play_cupy(monkeypatch)
+
+
 @contextlib.contextmanager
 def _device_chosen(name: str) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:

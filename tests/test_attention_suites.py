@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import types
-
 import numpy as np
 import pytest
 
 from benchmarks import peers, tables
 from benchmarks.suites import day13, day14, day20
-from engine import device
 from grader import budget, oracles
-
-CEILINGS = {"ceilings": {"read": {"bytes_per_s": 1e12}}}
-TIME = {"median_s": 1e-6, "quartile1_s": 1e-6, "quartile3_s": 1e-6, "repeats": 30}
-
-
-class OnGpu(np.ndarray):
-    """An array that stands for one on the GPU."""
-
-    def get(self):
-        return np.array(self)
-
-
-def normal(seed):
-    rng = np.random.default_rng(seed)
-    return types.SimpleNamespace(standard_normal=lambda size, dtype: rng.standard_normal(size, dtype).view(OnGpu))
+from tests.fakes import CEILINGS, TIME
 
 
 @pytest.fixture(autouse=True)
-def numpy_as_cupy(monkeypatch):
-    properties = {"totalGlobalMem": 1 << 30, "l2CacheSize": 1 << 12}
-    fake = types.ModuleType("cupy")
-    fake.__dict__.update({name: getattr(np, name) for name in ("arange", "asarray", "exp", "matmul", "where")})
-    fake.random = types.SimpleNamespace(default_rng=normal)
-    fake.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
-    fake.cuda = types.SimpleNamespace(
-        Device=lambda: types.SimpleNamespace(id=0),
-        runtime=types.SimpleNamespace(getDeviceProperties=lambda _id: properties),
-    )
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(peers, "has_torch", lambda: False)
-    monkeypatch.setattr(peers, "times_in_graph", lambda _calls: TIME)
-    monkeypatch.setattr(device, "_choice", "cpu")
+def small_shapes(numpy_as_cupy, monkeypatch):
     monkeypatch.setattr(day13, "TOKENS", (5, 1 << 20))
     monkeypatch.setattr(day14, "QUERIES_KEYS", ((1, 7), (4, 4)))
     monkeypatch.setattr(day20, "KEYS", (7,))

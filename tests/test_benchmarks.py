@@ -1,4 +1,4 @@
-"""The benchmark scripts' own logic, with a fake GPU: what they record, what they refuse, what they write into pages."""
+"""The benchmark scripts' own logic, with a fake GPU: what they record, what they refuse, how they time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from benchmarks import gpu, peers, record, tables, timing
 from benchmarks.suites import day02, day05, day06, day07, day11, day12, day15, day18
 from engine import ceilings
 from engine.timing import spread
+from tests.fakes import CEILINGS
 
 MACHINE = {"gpu": "NVIDIA X1", "cpu": "c", "cores": 2, "python": "3.12"}
 
@@ -218,38 +219,9 @@ def test_first_and_last_row_are_always_checked(rows):
     assert len(chosen) == min(rows, peers.ROWS_CHECKED)
 
 
-class Generator:
-    """CuPy's random numbers, as far as the suites ask for them."""
-
-    def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
-
-    def standard_normal(self, size, dtype):
-        return self.rng.standard_normal(size, dtype)
-
-
 @pytest.fixture
-def numpy_as_cupy(monkeypatch):
-    """CuPy played by NumPy: the solutions run in the emulator, times are made up. How many calls each one timed has."""
-    properties = {"totalGlobalMem": 1 << 30, "l2CacheSize": 1 << 20}
-    cuda = types.SimpleNamespace(
-        Device=lambda: types.SimpleNamespace(id=0),
-        runtime=types.SimpleNamespace(getDeviceProperties=lambda _id: properties),
-    )
-    pool = types.SimpleNamespace(free_all_blocks=lambda: None)
-    fake = types.SimpleNamespace(
-        cuda=cuda, random=types.SimpleNamespace(default_rng=Generator), get_default_memory_pool=lambda: pool,
-        **{name: getattr(np, name) for name in ("asarray", "concatenate", "cos", "exp", "sin", "sqrt")},
-    )  # fmt: skip
-    timed = []
-
-    def times_in_graph(calls):
-        timed.append(len(calls))
-        return {"median_s": 1e-6, "quartile1_s": 1e-6, "quartile3_s": 1e-6, "repeats": 30}
-
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(peers, "times_in_graph", times_in_graph)
-    monkeypatch.setattr(peers, "has_torch", lambda: False)
+def timed(numpy_as_cupy, monkeypatch):
+    """How many calls each one timed has, on shapes that are small or too large."""
     monkeypatch.setattr(day02, "ELEMENTS", (1000, 1 << 30))
     monkeypatch.setattr(day05, "TABLES", ((50, 576), (1 << 20, 4096)))
     monkeypatch.setattr(day05, "TOKENS", (3,))
@@ -265,10 +237,9 @@ def numpy_as_cupy(monkeypatch):
     monkeypatch.setattr(day15, "INTERMEDIATE", (50,))
     monkeypatch.setattr(day18, "ROWS", (3, 1 << 30))
     monkeypatch.setattr(day18, "VOCABULARIES", (100,))
-    return timed
+    return numpy_as_cupy
 
 
-CEILINGS = {"ceilings": {"copy": {"bytes_per_s": 1e12}, "read": {"bytes_per_s": 2e12}}}
 # Suite, its shapes that fit and that do not, bytes of the first, the ceiling it stands beside.
 SUITES = [
     (day02, [{"elements": 1000}], [{"elements": 1 << 30}], 6 * 1000, "copy"),
@@ -322,7 +293,7 @@ every_suite = pytest.mark.parametrize(
 
 
 @every_suite
-def test_a_suite_measures_every_shape_that_fits(numpy_as_cupy, suite, fitting, too_large, moved, ceiling):
+def test_a_suite_measures_every_shape_that_fits(timed, suite, fitting, too_large, moved, ceiling):
     shapes = suite.run(CEILINGS)["shapes"]
     not_run = [s for s in shapes if "not_run" in s]
     ran = [s for s in shapes if "not_run" not in s]
@@ -336,17 +307,17 @@ def test_a_suite_measures_every_shape_that_fits(numpy_as_cupy, suite, fitting, t
         assert shape["cupy"]["bytes_per_s"] > 0
         assert "torch" not in shape
     assert ran[0]["bytes"] == moved
-    assert numpy_as_cupy == [64] * 2 * len(fitting)  # the solution and CuPy
+    assert timed == [64] * 2 * len(fitting)  # the solution and CuPy
 
 
 @every_suite
-def test_a_suite_is_measured_beside_the_ceilings_only(numpy_as_cupy, suite, fitting, too_large, moved, ceiling):
+def test_a_suite_is_measured_beside_the_ceilings_only(timed, suite, fitting, too_large, moved, ceiling):
     with pytest.raises(RuntimeError, match=f"{ceiling} bandwidth: run the suite ceilings"):
         suite.run({})
 
 
 @every_suite
-def test_a_suite_does_not_time_a_wrong_answer(numpy_as_cupy, suite, fitting, too_large, moved, ceiling, monkeypatch):
+def test_a_suite_does_not_time_a_wrong_answer(timed, suite, fitting, too_large, moved, ceiling, monkeypatch):
     """The solution's results, off by a little in the last element of the last row."""
 
     class Wrong(suite.Lesson):
@@ -368,10 +339,10 @@ def test_a_suite_does_not_time_a_wrong_answer(numpy_as_cupy, suite, fitting, too
     monkeypatch.setattr(suite, "Lesson", Wrong)
     with pytest.raises(AssertionError, match=r"the solution: .*not timed"):
         suite.run(CEILINGS)
-    assert numpy_as_cupy == []
+    assert timed == []
 
 
-def test_a_peer_that_cannot_be_measured_is_not_run(numpy_as_cupy, monkeypatch, capsys):
+def test_a_peer_that_cannot_be_measured_is_not_run(timed, monkeypatch, capsys):
     def broken(_x, _weight):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
@@ -380,10 +351,10 @@ def test_a_peer_that_cannot_be_measured_is_not_run(numpy_as_cupy, monkeypatch, c
     assert shape["cupy"] == {"not_run": "RuntimeError: operation not permitted when stream is capturing"}
     assert tables.gigabytes(shape["cupy"]) == "NOT RUN"
     assert "cupy NOT RUN" in capsys.readouterr().out
-    assert numpy_as_cupy == [64] * 2
+    assert timed == [64] * 2
 
 
-def test_a_peer_that_computes_something_else_is_refused(numpy_as_cupy, monkeypatch):
+def test_a_peer_that_computes_something_else_is_refused(timed, monkeypatch):
     monkeypatch.setattr(day07, "cupy_expression", lambda x, _weight: x + x)
     with pytest.raises(AssertionError, match=r"cupy.*not timed"):
         day07.run(CEILINGS)
@@ -417,132 +388,3 @@ def test_ceilings_fit_into_the_memory(memory_bytes):
     assert size % 16 == 0
     assert 1 << 30 <= size <= 4 << 30
     assert 3 * size < memory_bytes
-
-
-# ---- tables --------------------------------------------------------------------------------------------------------
-
-TIME = {"median_s": 2e-5, "quartile1_s": 1.9e-5, "quartile3_s": 2.1e-5, "repeats": 30}
-SHAPE = {"rows": 4096, "hidden": 2048, "dtype": "bfloat16", "share_of_copy": 0.9, "bytes_per_s": 3.6e12, **TIME}
-HEAD = {"command": "python benchmarks/gpu.py", "date": "2026-01-31", "machine": MACHINE}
-PAGE = "# Page\n\n<!-- measured: begin day07 -->\nold\n<!-- measured: end -->\nafter\n"
-
-
-def records(folder: Path) -> None:
-    (folder / "nvidia-x1").mkdir(parents=True)
-    for name, figures in {
-        "day07": {"shapes": [SHAPE, {**SHAPE, "rows": 1, "torch": {**TIME, "bytes_per_s": 3.2e12}}]},
-        "ceilings": {"copy": {"bytes_per_s": 4.0e12, **TIME}},
-    }.items():
-        (folder / "nvidia-x1" / f"{name}.json").write_text(json.dumps({**HEAD, **figures}))
-
-
-def test_table_is_made_of_the_record(tmp_path):
-    records(tmp_path / "results")
-    text = tables.filled(PAGE, "page", tables.read(tmp_path / "results"))
-    assert "| 4,096 × 2,048 | bfloat16 | 20.0 ± 1.00 | 3,600 | 90 % | NOT RUN | NOT RUN |" in text
-    assert "| 1 × 2,048 | bfloat16 | 20.0 ± 1.00 | 3,600 | 90 % | NOT RUN | 3,200 |" in text
-    assert "NVIDIA X1, 2026-01-31, `python benchmarks/gpu.py` → `results/nvidia-x1/day07.json`" in text
-    assert "4.00 TB/s" in text
-    assert "old" not in text
-    assert text.startswith("# Page\n")
-    assert text.endswith("<!-- measured: end -->\nafter\n")
-    assert tables.filled(text, "page", tables.read(tmp_path / "results")) == text
-
-
-@pytest.mark.parametrize(
-    ("day", "shape", "row"),
-    [
-        (
-            "day02",
-            {"elements": 1 << 20, "share_of_copy": 0.5},
-            "| 1,048,576 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
-        ),
-        (
-            "day05",
-            {"tokens": 64, "vocabulary": 49152, "hidden": 576, "share_of_copy": 0.5},
-            "| 64 | 49,152 × 576 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
-        ),
-        (
-            "day06",
-            {"function": "row_max", "rows": 64, "columns": 4096, "share_of_read": 0.5},
-            "| `row_max` | 64 × 4,096 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
-        ),
-        (
-            "day11",
-            {"tokens": 4096, "heads": 32, "head_dim": 64, "share_of_copy": 0.5},
-            "| 4,096 | 32 × 64 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
-        ),
-        (
-            "day12",
-            {"rows": 64, "columns": 4096, "share_of_copy": 0.5},
-            "| 64 × 4,096 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
-        ),
-        (
-            "day15",
-            {"tokens": 64, "intermediate": 8192, "share_of_copy": 0.5},
-            "| 64 × 8,192 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
-        ),
-        (
-            "day18",
-            {"rows": 64, "vocabulary": 128256, "share_of_read": 0.5},
-            "| 64 × 128,256 | 20.0 ± 1.00 | 3,600 | 50 % | NOT RUN | 7 |",
-        ),
-    ],
-)
-def test_tables_of_bandwidth(day, shape, row):
-    """A row for each shape that ran; a day without a record says so."""
-    measured = {**shape, **TIME, "bytes_per_s": 3.6e12, "torch": {**TIME, "bytes_per_s": 7e9}}
-    records = {
-        day: {**HEAD, "shapes": [measured, {**shape, "not_run": "too large"}]},
-        "ceilings": {"copy": {"bytes_per_s": 4e12}, "read": {"bytes_per_s": 4.5e12}},
-    }
-    text = tables.markdown(tables.TABLES[day], {"nvidia-x1": records})
-    assert row in text
-    assert "The read bandwidth, measured in the same run, is 4.50" in text or "The copy bandwidth" in text
-    assert "NOT RUN: 1 shapes that do not fit" in text
-    assert tables.markdown(tables.TABLES[day], {}) == tables.NOT_MEASURED
-
-
-def test_check_tells_a_stale_page_and_changes_nothing(tmp_path, monkeypatch, capsys):
-    records(tmp_path / "results")
-    page = tmp_path / "page.md"
-    page.write_text(PAGE)
-    monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
-    assert tables.main(tmp_path) == 1
-    assert page.read_text() == PAGE
-    assert "out of date: page.md" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["tables.py"])
-    assert tables.main(tmp_path) == 0
-    assert page.read_text() != PAGE
-    monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
-    assert tables.main(tmp_path) == 0
-
-
-def test_what_was_not_measured_says_so():
-    assert "Not measured yet." in tables.filled(PAGE, "page", {})
-    assert "Not measured yet." in tables.filled(
-        PAGE, "page", {"nvidia-x1": {"day07": {}}}
-    )  # no ceilings to compare with
-
-
-def test_unknown_table_names_the_page():
-    with pytest.raises(ValueError, match=r"page\.md: there is no table 'day99'"):
-        tables.filled(PAGE.replace("day07", "day99"), "page.md", {})
-
-
-def test_faults_found_are_counted_beside_the_sanitizer():
-    ours = [
-        {"name": "a", "fault": "data-race", "right": True}, {"name": "b", "fault": "data-race", "right": False},
-        {"name": "c", "fault": "none", "right": True}, {"name": "d", "fault": "none", "right": False},
-    ]  # fmt: skip
-    theirs = {"a": {"found": [], "timed_out": ["racecheck"]}, "b": {"found": ["racecheck"], "timed_out": []}}
-    machines = {
-        "cpu": {"corpus": {**HEAD, "schedules": 20, "cases": ours}},
-        "nvidia-x1": {
-            "sanitizer": {**HEAD, "machine": {"gpu": "NVIDIA X1", "sanitizer": "2025.3.1.0"}, "cases": theirs}
-        },
-    }
-    text = tables.markdown(tables.TABLES["validation"], machines)
-    assert "| data-race | 1 of 2 | 1 of 2; 1 hung |" in text
-    assert "| none (correct): false alarms | 1 of 2 | NOT RUN |" in text
-    assert "synccheck of version 2025.3.1.0 on NVIDIA X1, " in text

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -12,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import emulator
-from benchmarks import peers, tables
+from benchmarks import tables
 from benchmarks.suites import day22
 from engine import device
 from grader import budget, compare, oracles
 from grader.checks.day22 import probabilities
 from grader.curriculum import find
 from tests import lessons
+from tests.fakes import CEILINGS
 
 DAY = find("day22")
 LESSON = lessons.load(DAY)
@@ -137,33 +136,14 @@ def test_worked_example():
 
 # ---- the suite -------------------------------------------------------------------------------------------------------
 
-TIME = {"median_s": 1e-6, "quartile1_s": 1e-6, "quartile3_s": 1e-6, "repeats": 30}
-CEILINGS = {"ceilings": {"read": {"bytes_per_s": 1e12}}}
-
 
 @pytest.fixture
-def numpy_as_cupy(monkeypatch):
-    rng = np.random.default_rng(0)
-    properties = {"totalGlobalMem": 1 << 24, "l2CacheSize": 1 << 12}
-    fake = types.ModuleType("cupy")
-    names = ("asarray", "cumsum", "exp", "sort", "take_along_axis", "where")
-    fake.__dict__.update({name: getattr(np, name) for name in names})
-    normal = types.SimpleNamespace(standard_normal=lambda size, dtype: rng.standard_normal(size, dtype))
-    fake.random = types.SimpleNamespace(default_rng=lambda _seed: normal, gumbel=lambda size: rng.gumbel(size=size))
-    fake.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
-    fake.cuda = types.SimpleNamespace(
-        Device=lambda: types.SimpleNamespace(id=0),
-        runtime=types.SimpleNamespace(getDeviceProperties=lambda _id: properties),
-    )
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(peers, "has_torch", lambda: False)
-    monkeypatch.setattr(peers, "times_in_graph", lambda _calls: TIME)
-    monkeypatch.setattr(device, "_choice", "cpu")
+def small_shapes(numpy_as_cupy, monkeypatch):
     monkeypatch.setattr(day22, "ROWS", (2, 1 << 20))
     monkeypatch.setattr(day22, "VOCABULARIES", (300,))
 
 
-def test_the_suite_measures_every_filter_that_fits(numpy_as_cupy):
+def test_the_suite_measures_every_filter_that_fits(small_shapes):
     shapes = day22.run(CEILINGS)["shapes"]
     ran = [s for s in shapes if "not_run" not in s]
     assert [s["settings"] for s in ran] == list(day22.SETTINGS)
@@ -178,7 +158,7 @@ def test_the_suite_measures_every_filter_that_fits(numpy_as_cupy):
     assert "| top-k 50 | 2 × 300 | 1.0 ± 0.00 |" in table
 
 
-def test_the_suite_refuses_tokens_that_were_filtered(numpy_as_cupy, monkeypatch):
+def test_the_suite_refuses_tokens_that_were_filtered(small_shapes, monkeypatch):
     monkeypatch.setattr(day22, "cupy_sampling", lambda x, **_: x.argmin(axis=1))
     with pytest.raises(AssertionError, match=r"top-k 50, cupy.*not timed"):
         day22.run(CEILINGS)
