@@ -120,6 +120,21 @@ def on_cpu() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture
+def gpu_with() -> Iterator[Callable[[float], None]]:
+    """A test on the GPU that says how many bytes of its memory it needs; where they are not free it is NOT RUN."""
+    import cupy
+
+    def gpu_with(needed: float) -> None:
+        free, _ = cupy.cuda.runtime.memGetInfo()
+        if free < needed:
+            pytest.skip(f"{NOT_RUN}{free / 2**30:.0f} GiB of GPU memory are free, {needed / 2**30:.0f} GiB are needed")
+
+    with _device_chosen("cuda"):
+        yield gpu_with
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
+@pytest.fixture
 def numpy_as_cupy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A suite of benchmarks without a GPU: see `fakes.play_cupy`."""
     from tests import fakes  # here: what it imports, few tests need

@@ -36,20 +36,12 @@ def numbers(
     return q * np.float32(scale), k, v
 
 
-def run(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
-    """A solution's answer on the device in use, as NumPy; its arguments must come back as they were."""
-    arguments = [device.to_device(a) for a in arrays]
-    out = function(*arguments)
-    assert [device.to_host(a).tobytes() for a in arguments] == [a.tobytes() for a in arrays]
-    return device.to_host(out)
-
-
 def judged(got: np.ndarray, arrays: Arrays) -> compare.Comparison:
     return compare.compare(got, oracles.attention(*arrays), FLOAT32, budget.attention(*arrays))
 
 
 def assert_right(function: Callable[..., Any], arrays: Arrays) -> None:
-    result = judged(run(function, *arrays), arrays)
+    result = judged(lessons.answer(function, *arrays), arrays)
     assert result.right, (result.problem, result.rows)
 
 
@@ -93,28 +85,28 @@ def test_right_for_any_block(on, threads, monkeypatch):
 @both
 def test_later_tokens_change_no_bit_of_earlier_rows(on, function):
     arrays = numbers(1, 50, 50, 2, 2, 40)
-    before = run(function, *arrays)
+    before = lessons.answer(function, *arrays)
     for cut in (1, 31, 32, 49):
         changed = [a.copy() for a in arrays]
         for array, new in zip(changed, numbers(cut, 50, 50, 2, 2, 40, 100.0), strict=True):
             array[cut:] = new[cut:]
-        after = run(function, *changed)
+        after = lessons.answer(function, *changed)
         assert after[:cut].tobytes() == before[:cut].tobytes()
         assert (after[cut:] != before[cut:]).any(axis=(1, 2)).all()
 
 
 def test_one_query_against_the_cache_is_the_last_row_of_the_prompt(on):
     q, k, v = numbers(2, 45, 45, 6, 2, 64)
-    whole = run(DAY14.attention, q, k, v)
+    whole = lessons.answer(DAY14.attention, q, k, v)
     for first in (44, 40, 13):
-        assert run(DAY14.attention, q[first:], k, v).tobytes() == whole[first:].tobytes()
+        assert lessons.answer(DAY14.attention, q[first:], k, v).tobytes() == whole[first:].tobytes()
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 1), (6, 2), (9, 3)])
 def test_sharing_is_the_same_as_repeating(on, heads, kv_heads):
     q, k, v = numbers(3, 20, 33, heads, kv_heads, 64)
     repeated = (np.repeat(array, heads // kv_heads, axis=1) for array in (k, v))
-    assert run(DAY14.attention, q, k, v).tobytes() == run(DAY14.attention, q, *repeated).tobytes()
+    assert lessons.answer(DAY14.attention, q, k, v).tobytes() == lessons.answer(DAY14.attention, q, *repeated).tobytes()
 
 
 def test_a_nan_stays_where_it_is_seen(on):
@@ -124,7 +116,7 @@ def test_a_nan_stays_where_it_is_seen(on):
         (DAY14.attention, (q, k, v)),
         (DAY13.causal_attention, (q, np.repeat(k, 2, axis=1), np.repeat(v, 2, axis=1))),
     ):
-        wrong = np.isnan(run(function, *arrays))
+        wrong = np.isnan(lessons.answer(function, *arrays))
         assert wrong[10:, 2:].all()
         assert not wrong[:10].any()
         assert not wrong[:, :2].any()
@@ -153,7 +145,7 @@ def test_the_longest_cache_that_fits(on):
     assert on != "cpu" or DAY14.longest(64) == 57_056  # as the solution's page says
     assert_right(DAY14.attention, numbers(6, 1, longest, 1, 1, 1))
     with pytest.raises(ValueError, match=rf"k has {longest + 1} tokens: expected at most {longest}, .* shared memory"):
-        run(DAY14.attention, *numbers(6, 1, longest + 1, 1, 1, 1))
+        lessons.answer(DAY14.attention, *numbers(6, 1, longest + 1, 1, 1, 1))
 
 
 def test_the_kernels_other_arrays_are_counted(on_cpu):
@@ -167,37 +159,28 @@ def test_the_kernels_other_arrays_are_counted(on_cpu):
 
 
 @pytest.mark.gpu
-def test_offsets_past_two_billion():
+def test_offsets_past_two_billion(gpu_with):
     """K's last rows, and the scores' last head, lie past 2^31 elements: an int would wrap."""
     import cupy
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "_choice", None)
-        device.select("cuda")
-        needed = 4 * (2**31 + 2**29)
-        free, _ = cupy.cuda.runtime.memGetInfo()
-        if free < 2.5 * needed:
-            pytest.skip(
-                f"NOT RUN: {free / 2**30:.0f} GiB of GPU memory are free, {2.5 * needed / 2**30:.0f} GiB are needed"
-            )
-        length, kv_heads, head_dim = 40_000, 256, 256
-        q, k, v = numbers(7, 1, length, 1, 1, head_dim)
-        wide_k, wide_v = (cupy.zeros((length, kv_heads, head_dim), np.float32) for _ in range(2))
-        wide_q = cupy.zeros((1, kv_heads, head_dim), np.float32)
-        for wide, array in ((wide_q, q), (wide_k, k), (wide_v, v)):
-            wide[:, -1] = cupy.asarray(array[:, 0])
-        out = DAY14.attention(wide_q, wide_k, wide_v)[:, -1:].get()
-        assert judged(out, (q, k, v)).right
-        del wide_k, wide_v
-        cupy.get_default_memory_pool().free_all_blocks()
-        tokens, heads = 16_384, 10  # scores: 2.5 · 2^30
-        q, k, v = (cupy.zeros((tokens, heads, 8), np.float32) for _ in range(3))
-        last = numbers(8, tokens, tokens, 1, 1, 8)
-        for wide, array in zip((q, k, v), last, strict=True):
-            wide[:, -1] = cupy.asarray(array[:, 0])
-        out = DAY13.causal_attention(q, k, v)[-3:, -1:].get()
-        assert judged(out, (last[0][-3:], last[1], last[2])).right
+    gpu_with(2.5 * 4 * (2**31 + 2**29))
+    length, kv_heads, head_dim = 40_000, 256, 256
+    q, k, v = numbers(7, 1, length, 1, 1, head_dim)
+    wide_k, wide_v = (cupy.zeros((length, kv_heads, head_dim), np.float32) for _ in range(2))
+    wide_q = cupy.zeros((1, kv_heads, head_dim), np.float32)
+    for wide, array in ((wide_q, q), (wide_k, k), (wide_v, v)):
+        wide[:, -1] = cupy.asarray(array[:, 0])
+    out = DAY14.attention(wide_q, wide_k, wide_v)[:, -1:].get()
+    assert judged(out, (q, k, v)).right
+    del wide_k, wide_v
     cupy.get_default_memory_pool().free_all_blocks()
+    tokens, heads = 16_384, 10  # scores: 2.5 · 2^30
+    q, k, v = (cupy.zeros((tokens, heads, 8), np.float32) for _ in range(3))
+    last = numbers(8, tokens, tokens, 1, 1, 8)
+    for wide, array in zip((q, k, v), last, strict=True):
+        wide[:, -1] = cupy.asarray(array[:, 0])
+    out = DAY13.causal_attention(q, k, v)[-3:, -1:].get()
+    assert judged(out, (last[0][-3:], last[1], last[2])).right
 
 
 # ---- bad input ----------------------------------------------------------------------------------------------------------
@@ -253,21 +236,14 @@ def test_checker_finds_nothing(on_cpu):
         assert_right(DAY14.attention, numbers(10, tokens, tokens + 3, 4, 2, head_dim))
 
 
-def costs_of(function: Callable[..., Any], *arrays: np.ndarray) -> dict[str, Any]:
-    launches: dict[str, Any] = {}
-    checks = emulator.Checks(schedules=1, costs=True, report=launches.__setitem__)
-    device.select("cpu", check=checks)
-    run(function, *arrays)
-    return launches
-
-
 def test_what_the_pages_say_of_costs(on_cpu):
     q, k, v = numbers(11, 64, 64, 1, 1, 32)
-    naive = costs_of(DAY13.causal_attention, q, k, v)
-    assert list(naive) == ["attention_scores", "softmax_rows", "weighted_sums"]
+    launched = lessons.launches(lessons.answer, DAY13.causal_attention, q, k, v)
+    naive = dict(launched)
+    assert [name for name, _ in launched] == ["attention_scores", "softmax_rows", "weighted_sums"]
     assert naive["softmax_rows"].global_bytes == 5 * DAY13.score_bytes(64, 1)
     assert naive["softmax_rows"].barriers == 3 * 64  # two of them in the reductions
-    (grouped,) = costs_of(DAY14.attention, q, k, v).values()
+    grouped = lessons.costs_of(lessons.answer, DAY14.attention, q, k, v)
     keys = 64 * 65 // 2
     warps = DAY14.THREADS // 32  # each reads the query; and every query reads its keys and values anew
     assert grouped.global_bytes == (warps + 1) * q.nbytes + 2 * keys * 32 * 4
@@ -293,7 +269,7 @@ def test_worked_example_of_day_13(on):
     assert row(NAIVE, "weights") == [*(round(p / sum(powers), 3) for p in powers), 0]
     (result,) = row(NAIVE, "result")
     for function in (DAY13.causal_attention, DAY14.attention):
-        assert round(float(run(function, q, k, v)[2, 0, 0]), 3) == result
+        assert round(float(lessons.answer(function, q, k, v)[2, 0, 0]), 3) == result
 
 
 def test_worked_example_of_day_14():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -81,12 +80,7 @@ def test_checker_finds_nothing(on_cpu, n):
 
 
 def test_six_bytes_an_element(on_cpu):
-    launches: list[Any] = []
-    device.select(
-        "cpu", check=emulator.Checks(schedules=1, costs=True, report=lambda _name, costs: launches.append(costs))
-    )
-    assert_right(*numbers(1, 1024, 0))
-    (costs,) = launches
+    costs = lessons.costs_of(assert_right, *numbers(1, 1024, 0))
     assert costs.global_bytes == 6 * 1024
 
 

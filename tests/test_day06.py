@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,11 +29,7 @@ def numbers(seed: int, rows: int, n: int) -> np.ndarray:
 
 
 def run(function: str, x: np.ndarray) -> np.ndarray:
-    """The solution's answer on the device in use, as NumPy; its argument must come back as it was."""
-    argument = device.to_device(x)
-    out = getattr(LESSON, function)(argument)
-    assert device.to_host(argument).tobytes() == x.tobytes()
-    return device.to_host(out)
+    return lessons.answer(getattr(LESSON, function), x)
 
 
 def assert_right(function: str, x: np.ndarray) -> None:
@@ -103,19 +97,10 @@ def test_checker_finds_nothing(on_cpu, function):
         assert_right(function, numbers(6, 2, n))
 
 
-def costs_of(function: str, x: np.ndarray) -> Any:
-    launches: list[Any] = []
-    checks = emulator.Checks(schedules=1, costs=True, report=lambda _name, costs: launches.append(costs))
-    device.select("cpu", check=checks)
-    run(function, x)
-    (costs,) = launches
-    return costs
-
-
 def test_what_the_pages_say_of_costs(on_cpu):
     """Barriers for each row from nine to one, no bank conflicts, each byte read once."""
     x = numbers(7, 1, 4096)
-    tree, shuffles = costs_of("row_sum_tree", x), costs_of("row_sum", x)
+    tree, shuffles = (lessons.costs_of(run, function, x) for function in ("row_sum_tree", "row_sum"))
     assert (tree.barriers, shuffles.barriers) == (9, 1)
     for costs in (tree, shuffles):
         assert costs.bank_conflicts == 0

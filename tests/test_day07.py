@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ml_dtypes
 import numpy as np
 import pytest
@@ -31,13 +29,7 @@ def numbers(seed: int, rows: int, hidden: int, dtype: np.dtype, scale: float = 1
 
 
 def run(x: np.ndarray, weight: np.ndarray, eps: float = EPS) -> np.ndarray:
-    """The solution's answer on the device in use, as NumPy; its arguments must come back as they were."""
-    arguments = device.to_device(x), device.to_device(weight)
-    out = LESSON.rmsnorm(*arguments, eps)
-    assert out is not arguments[0]
-    assert device.to_host(arguments[0]).tobytes() == x.tobytes()
-    assert device.to_host(arguments[1]).tobytes() == weight.tobytes()
-    return device.to_host(out)
+    return lessons.answer(LESSON.rmsnorm, x, weight, eps)
 
 
 def assert_right(x: np.ndarray, weight: np.ndarray, eps: float = EPS) -> None:
@@ -93,21 +85,16 @@ def test_special_values_stay_in_their_row(on, dtype):
 
 
 @pytest.mark.gpu
-def test_rows_past_two_billion_elements():
+def test_rows_past_two_billion_elements(gpu_with):
     """The offset of a row passes 2^31: computed in int, it would wrap."""
     import cupy
 
     rows, hidden = 2**20 + 3, 2048
-    free, _ = cupy.cuda.runtime.memGetInfo()
-    if free < 3 * rows * hidden * 2:
-        pytest.skip(f"NOT RUN: {free / 2**30:.0f} GiB of GPU memory are free, 13 GiB are needed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "_choice", None)
-        device.select("cuda")
-        last, weight = numbers(3, 3, hidden, BFLOAT16)
-        x = cupy.ones((rows, hidden), BFLOAT16)
-        x[-3:] = cupy.asarray(last)
-        out = LESSON.rmsnorm(x, cupy.asarray(weight), EPS)[-3:].get()
+    gpu_with(3 * rows * hidden * 2)
+    last, weight = numbers(3, 3, hidden, BFLOAT16)
+    x = cupy.ones((rows, hidden), BFLOAT16)
+    x[-3:] = cupy.asarray(last)
+    out = LESSON.rmsnorm(x, cupy.asarray(weight), EPS)[-3:].get()
     result = compare.compare(out, oracles.rmsnorm(last, weight, EPS), BFLOAT16, budget.rmsnorm(last, weight, EPS))
     assert result.right, (result.problem, result.rows)
 
@@ -167,12 +154,8 @@ def test_checker_finds_nothing(on_cpu, hidden, dtype):
 @pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
 def test_loads_and_stores_waste_no_byte(on_cpu, dtype):
     """One launch, one barrier a block; the row twice, the weight and the result once, in whole sectors."""
-    launches: list[Any] = []
-    checks = emulator.Checks(schedules=1, costs=True, report=lambda name, costs: launches.append(costs))
-    device.select("cpu", check=checks)
     x, weight = numbers(7, 3, 2048, dtype)
-    run(x, weight)
-    (costs,) = launches
+    costs = lessons.costs_of(run, x, weight)
     assert costs.global_bytes == 3 * x.nbytes + 3 * weight.nbytes
     assert costs.barriers == 3
     assert costs.bank_conflicts == 0

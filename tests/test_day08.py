@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,33 +11,18 @@ import emulator
 from engine import device
 from grader import budget, compare, oracles
 from grader.curriculum import find
-from tests import lessons
+from tests import lessons, products
+from tests.products import BFLOAT16, FLOAT32
 
 DAY = find("day08")
 LESSON = lessons.load(DAY)
-FLOAT32 = np.dtype(np.float32)
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+PRODUCT = products.Product(LESSON.matvec, budget.product)
+run, assert_right = PRODUCT.run, PRODUCT.assert_right
 
 
 def numbers(seed: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    weight = rng.standard_normal((rows, columns)) * 2.0 ** rng.uniform(-2, 2, (rows, 1))
-    return rng.standard_normal(columns).astype(np.float32), weight.astype(BFLOAT16)
-
-
-def run(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The solution's answer on the device in use, as NumPy; its arguments must come back as they were."""
-    arguments = device.to_device(x), device.to_device(weight)
-    out = LESSON.matvec(*arguments)
-    assert device.to_host(arguments[0]).tobytes() == x.tobytes()
-    assert device.to_host(arguments[1]).tobytes() == weight.tobytes()
-    return device.to_host(out)
-
-
-def assert_right(x: np.ndarray, weight: np.ndarray, got: np.ndarray | None = None) -> None:
-    got = run(x, weight) if got is None else got
-    result = compare.compare(got, oracles.product(x, weight), FLOAT32, budget.product(x, weight))
-    assert result.right, (result.problem, result.rows)
+    (x,), weight = PRODUCT.numbers(seed, 1, rows, columns)
+    return x, weight
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,32 +108,23 @@ def test_bad_input_is_refused(on_cpu, name):
         LESSON.matvec(x, weight)
 
 
-def costs_of(x: np.ndarray, weight: np.ndarray) -> Any:
-    launches: list[Any] = []
-    checks = emulator.Checks(schedules=1, costs=True, report=lambda _name, costs: launches.append(costs))
-    device.select("cpu", check=checks)
-    run(x, weight)
-    (costs,) = launches
-    return costs
-
-
 def test_what_the_pages_say_of_costs(on_cpu):
     """18 loads for a row of 1,536 columns; the weight in whole sectors, once; x twice its sectors, for each row."""
-    costs = costs_of(*numbers(9, 1, 1536))
+    costs = lessons.costs_of(run, *numbers(9, 1, 1536))
     assert costs.total("requests", "global", write=False) == 18
     x, weight = numbers(9, 8, 1536)
-    wide = [line for line in costs_of(x, weight).lines if line.bytes == 16]
+    wide = [line for line in lessons.costs_of(run, x, weight).lines if line.bytes == 16]
     assert sum(line.transactions for line in wide) * 32 == weight.nbytes + 2 * 8 * x.nbytes == 5 * weight.nbytes
 
 
 def test_worked_example(on):
     weight, x = lessons.example_row(DAY, "weight"), lessons.example_row(DAY, "x")
-    products = lessons.example_row(DAY, "product")
+    terms = lessons.example_row(DAY, "product")
     lanes = [int(lane) for lane in lessons.example_row(DAY, "its lane")]
-    assert products == [w * v for w, v in zip(weight, x, strict=True)]
-    wide = len(products) // 2 * 2
+    assert terms == [w * v for w, v in zip(weight, x, strict=True)]
+    wide = len(terms) // 2 * 2
     assert lanes == [i // 2 % 4 for i in range(wide)] + [0]
-    sums = [sum(p for p, lane in zip(products, lanes, strict=True) if lane == mine) for mine in range(4)]
+    sums = [sum(p for p, lane in zip(terms, lanes, strict=True) if lane == mine) for mine in range(4)]
     assert lessons.example_row(DAY, "lane sums") == sums
     (out,) = run(np.array(x, np.float32), np.array([weight], BFLOAT16))
     assert lessons.example_row(DAY, "out") == [sum(sums)] == [float(out)]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,34 +13,13 @@ import emulator
 from engine import device
 from grader import budget, compare, oracles
 from grader.curriculum import find
-from tests import lessons
+from tests import lessons, products
+from tests.products import BFLOAT16, FLOAT32
 
 DAY = find("day10")
 LESSON = lessons.load(DAY)
-FLOAT32 = np.dtype(np.float32)
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-
-
-def numbers(seed: int, tokens: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((tokens, columns)) * 2.0 ** rng.uniform(-2, 2, (tokens, 1))
-    weight = rng.standard_normal((rows, columns)) * 2.0 ** rng.uniform(-2, 2, (rows, 1))
-    return x.astype(BFLOAT16), weight.astype(BFLOAT16)
-
-
-def run(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The solution's answer on the device in use, as NumPy; its arguments must come back as they were."""
-    arguments = device.to_device(x), device.to_device(weight)
-    out = LESSON.tensor_core_matmul(*arguments)
-    assert device.to_host(arguments[0]).tobytes() == x.tobytes()
-    assert device.to_host(arguments[1]).tobytes() == weight.tobytes()
-    return device.to_host(out)
-
-
-def assert_right(x: np.ndarray, weight: np.ndarray, got: np.ndarray | None = None) -> None:
-    got = run(x, weight) if got is None else got
-    result = compare.compare(got, oracles.product(x, weight), FLOAT32, budget.tensor_core_product(x, weight))
-    assert result.right, (result.problem, result.rows)
+PRODUCT = products.Product(LESSON.tensor_core_matmul, budget.tensor_core_product, BFLOAT16)
+numbers, run, assert_right = PRODUCT.numbers, PRODUCT.run, PRODUCT.assert_right
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -123,19 +100,10 @@ def test_checker_finds_nothing(on_cpu, shape):
     assert_right(*numbers(6, *shape))
 
 
-def costs_of(x: np.ndarray, weight: np.ndarray) -> Any:
-    launches: list[Any] = []
-    checks = emulator.Checks(schedules=1, costs=True, report=lambda _name, costs: launches.append(costs))
-    device.select("cpu", check=checks)
-    run(x, weight)
-    (costs,) = launches
-    return costs
-
-
 def test_what_the_pages_say_of_costs(on_cpu):
     """16 bytes a load, whole sectors, each number used 64 times; fragments are loaded without a bank conflict."""
     x, weight = numbers(7, 64, 128, 192)
-    costs = costs_of(x, weight)
+    costs = lessons.costs_of(run, x, weight)
     loads = [line for line in costs.lines if line.space == "global" and not line.write]
     assert {line.bytes for line in loads} == {16}
     assert sum(8 * line.lanes for line in loads) * 32 == 64 * 128 * 192

@@ -87,25 +87,13 @@ def test_a_cache_that_cannot_be(on):
 
 
 @pytest.mark.gpu
-def test_offsets_past_two_billion():
+def test_offsets_past_two_billion(gpu_with):
     """The last rows of a cache of 2^31 + 2^29 numbers: an int would wrap."""
-    import cupy
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "_choice", None)
-        device.select("cuda")
-        rows, width = 40_960, 2**16
-        needed = 2 * 4 * rows * width
-        free, _ = cupy.cuda.runtime.memGetInfo()
-        if free < 1.2 * needed:
-            pytest.skip(
-                f"NOT RUN: {free / 2**30:.0f} GiB of GPU memory are free, {1.2 * needed / 2**30:.0f} GiB are needed"
-            )
-        cache = SOLUTION.LayerCache(rows, 256, 256)
-        cache.length = rows - 2
-        new = np.random.default_rng(1).standard_normal((2, 256, 256)).astype(np.float32)
-        keys, values = cache.append(device.to_device(new), device.to_device(-new))
-        assert keys[-2:].get().tobytes() == new.tobytes()
-        assert values[-2:].get().tobytes() == (-new).tobytes()
-        del cache, keys, values
-    cupy.get_default_memory_pool().free_all_blocks()
+    rows, width = 40_960, 2**16
+    gpu_with(1.2 * 2 * 4 * rows * width)
+    cache = SOLUTION.LayerCache(rows, 256, 256)
+    cache.length = rows - 2
+    new = np.random.default_rng(1).standard_normal((2, 256, 256)).astype(np.float32)
+    keys, values = cache.append(device.to_device(new), device.to_device(-new))
+    assert keys[-2:].get().tobytes() == new.tobytes()
+    assert values[-2:].get().tobytes() == (-new).tobytes()

@@ -22,7 +22,7 @@ randomly = settings(max_examples=25, deadline=None, suppress_health_check=[Healt
 
 
 def run(q, k, v, length):
-    return device.to_host(SOLUTION.decode_attention(*map(device.to_device, (q, k, v)), length))
+    return lessons.answer(SOLUTION.decode_attention, q, k, v, length)
 
 
 def assert_right(arguments) -> None:
