@@ -46,6 +46,7 @@ SUITES = [
     "day20",
     "day22",
     "forward",
+    "roofline",
 ]
 
 

@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from benchmarks import roofline_tables  # noqa: E402
+
 BLOCK = re.compile(r"(<!-- measured: begin (\S+) -->\n)(.*?)(<!-- measured: end -->)", re.DOTALL)
 NOT_MEASURED = "Not measured yet.\n"
 
@@ -331,6 +335,8 @@ TABLES = {
         "topk` / `sort",
         {"filter": lambda s: s["settings"], "rows × vocabulary": lambda s: f"{s['rows']:,} × {s['vocabulary']:,}"},
     ),
+    "roofline": Table(("roofline",), roofline_tables.of_model("Llama-3.2-1B")),
+    "roofline-smollm2": Table(("roofline",), roofline_tables.of_model("SmolLM2-135M")),
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),
