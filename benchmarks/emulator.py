@@ -22,6 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 import emulator  # noqa: E402
 from benchmarks import record  # noqa: E402
 from engine import timing  # noqa: E402
+from engine.machine import host  # noqa: E402
 
 # SmolLM2-135M: rows and columns of each matrix that one token passes through, and how often.
 TOKEN = [(576, 576, 60), (192, 576, 60), (1536, 576, 60), (576, 1536, 30), (49152, 576, 1)]
@@ -111,7 +112,7 @@ def main() -> int:
     rmsnorm = checked.get_function("rmsnorm")
     args = (x, w, y, np.int32(1000), np.float32(1e-5))
     add("checked: day 7 on 3 × 1,000, four schedules", lambda: rmsnorm((3,), (256,), args), 20, 1e3, "ms")
-    path = record.write(REPOSITORY / "results" / "cpu", "emulator", record.host(), {"rows": rows})
+    path = record.write(REPOSITORY / "results" / "cpu", "emulator", host(), {"rows": rows})
     print(path.relative_to(REPOSITORY))
     return 0
 

@@ -25,6 +25,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks import record  # noqa: E402
 from engine import device  # noqa: E402
+from engine.machine import gpu as describe_gpu  # noqa: E402
 
 # Ceilings first: the others compare with them.
 SUITES = [
@@ -48,34 +49,6 @@ SUITES = [
     "forward",
     "roofline",
 ]
-
-
-def describe_gpu() -> dict[str, Any]:
-    """What the figures were measured on."""
-    import cupy
-
-    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-    query = "driver_version,clocks.max.sm,clocks.max.mem,clocks.sm,clocks.mem,power.limit"
-    said = subprocess.run(
-        ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    first = said.stdout.strip().splitlines()[:1]
-    values = dict(zip(query.split(","), first[0].split(", "), strict=True)) if first else {}
-    return {
-        "gpu": properties["name"].decode(),
-        "compute_capability": f"{properties['major']}.{properties['minor']}",
-        "multiprocessors": properties["multiProcessorCount"],
-        "l2_bytes": properties["l2CacheSize"],
-        "memory_bytes": properties["totalGlobalMem"],
-        "cuda_runtime": cupy.cuda.runtime.runtimeGetVersion(),
-        "cuda_driver": cupy.cuda.runtime.driverGetVersion(),
-        "cupy": cupy.__version__,
-        **values,
-        **record.host(),
-    }
 
 
 def run_tests(_context: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from engine.machine import head
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -29,26 +28,11 @@ def write(folder: Path, name: str, machine: dict[str, Any], figures: dict[str, A
         ValueError: a figure is NaN or infinite, which nothing measured is, or named as the record's own keys are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [Path(a).name if "/" in a else a for a in sys.argv[1:]]  # the folders of one machine say nothing
-    record: dict[str, Any] = {
-        "command": " ".join(["python", Path(sys.argv[0]).resolve().relative_to(REPOSITORY).as_posix(), *arguments]),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine,
-    }
+    program = f"python {Path(sys.argv[0]).resolve().relative_to(REPOSITORY).as_posix()}"
+    record = head(program, sys.argv[1:], machine)
     if taken := record.keys() & figures.keys():
         raise ValueError(f"{name}: the figures have the record's own keys {', '.join(sorted(taken))}")
     record |= figures
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
     return path
-
-
-def host() -> dict[str, Any]:
-    """The CPU side of a machine."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"^model name\s*:\s*(.*)$", info.read_text(), re.MULTILINE) if info.exists() else None
-    return {
-        "cpu": model[1] if model else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-    }

@@ -76,13 +76,13 @@ def logits(
         _, tokenizer, model = open_model(name, device_name)
         ids = tokenizer.encode(prompt_text(prompt))
         answer = evaluate.logits(model, ids, all_positions=all_positions)
-        _write_whole(out, lambda file: np.save(file, answer))
+        write_whole(out, lambda file: np.save(file, answer))
         best = int(answer.reshape(-1, answer.shape[-1])[-1].argmax())
     print(f"{out}: float32 {list(answer.shape)}, {len(ids)} tokens in, on {device.label()}; most likely next: "
           f"{tokenizer.decode([best])!r} (token {best})")  # fmt: skip
 
 
-def _write_whole(path: Path, write: Callable[[Any], None]) -> None:
+def write_whole(path: Path, write: Callable[[Any], None]) -> None:
     """Write beside the target, then rename: a full disk leaves no half file under that name."""
     part = path.with_name(f".{path.name}.part")
     try:

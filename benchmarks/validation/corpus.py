@@ -17,6 +17,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 import emulator  # noqa: E402
 from benchmarks import record  # noqa: E402
+from engine.machine import host  # noqa: E402
 from tests.emulator.loader import Case, load_corpus  # noqa: E402
 
 SCHEDULES = 20
@@ -51,9 +52,7 @@ def main() -> int:
     cases = [check(case) for case in load_corpus()]
     for case in cases:
         case["seconds"] = round(case["seconds"], 4)
-    path = record.write(
-        REPOSITORY / "results" / "cpu", "corpus", record.host(), {"schedules": SCHEDULES, "cases": cases}
-    )
+    path = record.write(REPOSITORY / "results" / "cpu", "corpus", host(), {"schedules": SCHEDULES, "cases": cases})
     wrong = [c["name"] for c in cases if not c["right"]]
     print(f"{len(cases)} kernels, {len(wrong)} judged wrongly {wrong or ''} → {path.relative_to(REPOSITORY)}")
     return 1 if wrong else 0

@@ -19,6 +19,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 import emulator  # noqa: E402
 from benchmarks import record  # noqa: E402
+from engine.machine import host  # noqa: E402
 from tests.emulator.loader import Case, load_corpus  # noqa: E402
 
 # Nsight Compute's metric, and where the emulator has the same: what, space, write.
@@ -111,7 +112,7 @@ def main() -> int:
             )
             print(f"{case.path.stem:<20} {counter:<26} {ours:>8} {theirs:>8} {ratio}")
     target = Path(sys.argv[1]).resolve()
-    machine = {"gpu": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(), **record.host()}
+    machine = {"gpu": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(), **host()}
     record.write(target.parent, target.stem, machine, {"rows": rows})
     return 0
 

@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks import record  # noqa: E402
+from engine.machine import host  # noqa: E402
 from tests.emulator.loader import Case, load_corpus  # noqa: E402
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
@@ -150,7 +151,7 @@ def main() -> int:
     machine = {
         "gpu": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(),
         "sanitizer": next((v for v in version if re.match(r"\d+\.\d+", v)), ""),
-        **record.host(),
+        **host(),
     }
     target = Path(sys.argv[1]).resolve()
     record.write(target.parent, target.stem, machine, {"cases": out})

@@ -9,43 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from engine import hub, pieces
 from grader import goldens, small_tokenizer
 from grader.curriculum import REPOSITORY, find
-from grader.goldens import tiny
-
-TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}:{{ m.content }}<|im_end|>{% endfor %}<|im_start|>"
-VOCABULARY = len(small_tokenizer.token_bytes())
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A model that says something without a meaning; its text ends at <|im_end|>."""
-    from safetensors.numpy import save
-
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    path.mkdir()
-    changed = {"vocab_size": VOCABULARY, "eos_token_id": small_tokenizer.ids_of("<|im_end|>")[0]}
-    fields = {**tiny.QWEN3, **changed}
-    (path / "config.json").write_text(json.dumps(fields))
-    (path / "model.safetensors").write_bytes(save(tiny.weights("tiny-qwen3", 3, vocab_size=VOCABULARY)))
-    for name, content in small_tokenizer.folder(template=TEMPLATE).files.items():
-        (path / name).write_bytes(content)
-    return path
-
-
-def run(*arguments: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "engine", *arguments], cwd=REPOSITORY, input=given, capture_output=True, text=True,
-        timeout=120, check=False, env={**os.environ, "WARP60_DEVICE": "cpu", **environment},
-    )  # fmt: skip
-
-
-def test_generate_prints_the_text_and_one_line_about_it(folder):
+def test_generate_prints_the_text_and_one_line_about_it(folder, run):
     done = run("generate", str(folder), "Hello world", "--greedy", "--max-tokens", "6")
     assert done.returncode == 0, done.stderr
     assert "6 tokens, ended by max tokens, first after" in done.stderr
@@ -59,13 +31,13 @@ def test_generate_prints_the_text_and_one_line_about_it(folder):
     assert record.stderr == ""
 
 
-def test_the_same_seed_gives_the_same_answer(folder):
+def test_the_same_seed_gives_the_same_answer(folder, run):
     sampled = ("generate", str(folder), "Hello", "--max-tokens", "8", "--temperature", "20", "--json")
     first, again, other = (json.loads(run(*sampled, "--seed", seed).stdout)["ids"] for seed in ("1", "1", "2"))
     assert first == again != other
 
 
-def test_generate_ends_before_a_stop_string(folder):
+def test_generate_ends_before_a_stop_string(folder, run):
     whole = json.loads(run("generate", str(folder), "Hello", "--greedy", "--max-tokens", "8", "--json").stdout)["text"]
     stop = whole[len(whole) // 2 :][:2]
     cut = json.loads(
@@ -85,7 +57,7 @@ def test_generate_ends_before_a_stop_string(folder):
         (("a", "--top-p", "1.5"), "top_p is 1.5"),
     ],
 )
-def test_what_is_refused_is_said_in_one_line(folder, arguments, words):
+def test_what_is_refused_is_said_in_one_line(folder, arguments, words, run):
     done = run("generate", str(folder), *arguments)
     assert done.returncode == 1
     assert words in done.stderr
@@ -93,7 +65,7 @@ def test_what_is_refused_is_said_in_one_line(folder, arguments, words):
     assert done.stdout == ""
 
 
-def test_mine_runs_on_the_pieces_that_passed(folder, tmp_path):
+def test_mine_runs_on_the_pieces_that_passed(folder, tmp_path, run):
     """Two days passed, one was edited since; with the stubs in place, the passed one says that it is not solved."""
     progress = tmp_path / "progress.json"
     argmax, rope = find("day18"), find("day11")
@@ -121,7 +93,7 @@ def test_mine_runs_on_the_pieces_that_passed(folder, tmp_path):
     assert "your pieces: none yet" in done.stderr
 
 
-def test_chat_keeps_a_conversation(folder):
+def test_chat_keeps_a_conversation(folder, run):
     script = "Hello\n/reset\nHello\n/help\n/nonsense\n\n/quit\nHello\n"
     done = run("chat", str(folder), "--greedy", "--max-tokens", "4", given=script)
     assert done.returncode == 0, done.stderr
@@ -136,7 +108,7 @@ def test_chat_keeps_a_conversation(folder):
     assert longer.returncode == 0  # the input's end is an end
 
 
-def test_chat_says_when_the_conversation_is_too_long_and_goes_on(folder):
+def test_chat_says_when_the_conversation_is_too_long_and_goes_on(folder, run):
     done = run("chat", str(folder), "--greedy", "--max-tokens", "2", given="a" * 300 + "\nHello\n")
     assert done.returncode == 0
     assert "the prompt has" in done.stderr
@@ -144,7 +116,7 @@ def test_chat_says_when_the_conversation_is_too_long_and_goes_on(folder):
     assert len([part for part in done.stdout.split("> ") if part.strip()]) == 1
 
 
-def test_chat_refuses_a_model_without_a_template(folder, tmp_path):
+def test_chat_refuses_a_model_without_a_template(folder, tmp_path, run):
     plain = shutil.copytree(folder, tmp_path / "plain")
     for name, content in small_tokenizer.folder().files.items():
         (plain / name).write_bytes(content)
@@ -183,7 +155,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(folder):
     assert out.endswith(b"> ")
 
 
-def test_the_capital_of_france():
+def test_the_capital_of_france(run):
     if hub.find("smollm2-135m") is None:
         pytest.skip("NOT RUN: the model is not here: python -m engine pull smollm2-135m")
     done = run("generate", "smollm2-135m", "The capital of France is", "--greedy", "--max-tokens", "2", "--json")
