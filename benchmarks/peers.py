@@ -20,7 +20,8 @@ from benchmarks.timing import times_in_graph
 from engine import device
 from engine.timing import spread, times_of
 from grader.channel import dtype_named
-from grader.compare import Comparison
+from grader.compare import Comparison, compare
+from grader.spec import Allowed
 
 L2_SIZES_TO_OUTGROW = 4
 MOST_BUFFERS = 64
@@ -94,6 +95,15 @@ def on_torch(call: Callable[..., Any], buffers: Sequence[Sequence[Any]], sample:
     """A function of torch tensors, on the memory of CuPy arrays."""
     calls = [functools.partial(call, *map(torch_tensor, arrays)) for arrays in buffers]
     return Contender(calls, lambda out: torch_rows(out, sample), times_in_torch_graph)
+
+
+def within(expected: np.ndarray, dtype: np.dtype, allowed: Allowed) -> Check:
+    """Compares an answer with the oracle's, ours and the peers' each within their number of budgets."""
+
+    def check(answer: np.ndarray, budgets: float) -> Comparison:
+        return compare(answer, expected, dtype, Allowed(budgets * allowed.relative, budgets * allowed.absolute))
+
+    return check
 
 
 def beside(

@@ -10,9 +10,8 @@ import numpy as np
 from benchmarks import peers
 from engine import device
 from grader import budget, oracles
-from grader.compare import Comparison, compare
 from grader.curriculum import find
-from grader.spec import DTYPES
+from grader.spec import DTYPES, Allowed
 from grader.worker import Lesson
 
 ROWS = (1, 64, 4096, 65536)
@@ -54,10 +53,7 @@ def measure(lesson: Any, rows: int, hidden: int, dtype: str, l2_bytes: int, rng:
     expected, allowed = oracles.rmsnorm(*host), budget.rmsnorm(*host)
     calls = {"ours": lambda x, w: lesson.rmsnorm(x, w, EPS), "cupy": cupy_expression, "torch": torch_rms_norm}
     what, moved = f"{rows} × {hidden} {dtype}", 2 * size + weight.nbytes
-
-    def check(answer: np.ndarray, budgets: float) -> Comparison:
-        return compare(answer, expected, kind, budgets * allowed)
-
+    check = peers.within(expected, kind, Allowed(allowed))
     return peers.functions_beside(what, moved, buffers, sample, calls, check)
 
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from benchmarks import peers
 from grader import budget, oracles
-from grader.compare import Comparison, compare
 from grader.curriculum import find
-from grader.spec import Allowed
 from grader.worker import Lesson
 
 TOKENS = (1, 64, 4096, 16384)
@@ -56,10 +54,7 @@ def measure(
     host = peers.host_rows(buffers[0][0], sample), positions[sample], frequencies
     expected, allowed = oracles.rope(*host), budget.rope(*host)
     calls = {"ours": lesson.rope, "cupy": cupy_expression, "torch": torch_expression}
-
-    def check(answer: np.ndarray, budgets: float) -> Comparison:
-        return compare(answer, expected, host[0].dtype, Allowed(0.0, budgets * allowed.absolute))
-
+    check = peers.within(expected, host[0].dtype, allowed)
     return peers.functions_beside(f"{tokens} × {heads} × {head_dim}", moved, buffers, sample, calls, check)
 
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from benchmarks import peers
 from grader import budget, oracles
-from grader.compare import Comparison, compare
 from grader.curriculum import find
-from grader.spec import Allowed
 from grader.worker import Lesson
 
 ROWS = (1, 64, 4096, 65536)
@@ -44,10 +42,7 @@ def measure(lesson: Any, rows: int, columns: int, l2_bytes: int, rng: np.random.
     x = peers.host_rows(buffers[0][0], sample)
     expected, allowed = oracles.softmax(x), budget.softmax(x)
     calls = {"ours": lesson.softmax, "cupy": cupy_expression, "torch": lambda x: x.softmax(1)}
-
-    def check(answer: np.ndarray, budgets: float) -> Comparison:
-        return compare(answer, expected, x.dtype, Allowed(0.0, budgets * allowed.absolute))
-
+    check = peers.within(expected, x.dtype, allowed)
     return peers.functions_beside(f"{rows} × {columns}", moved, buffers, sample, calls, check)
 
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from benchmarks import peers
 from grader import budget, oracles
-from grader.compare import Comparison, compare
 from grader.curriculum import find
-from grader.spec import Allowed
 from grader.worker import Lesson
 
 TOKENS = (1, 64, 4096, 16384)
@@ -44,11 +42,7 @@ def measure(lesson: Any, tokens: int, intermediate: int, l2_bytes: int, rng: np.
     gate, up = (peers.host_rows(array, sample) for array in buffers[0])
     expected, allowed = oracles.swiglu(gate, up), budget.swiglu(gate, up)
     calls = {"ours": lesson.swiglu, "cupy": cupy_expression, "torch": torch_expression}
-
-    def check(answer: np.ndarray, budgets: float) -> Comparison:
-        most = Allowed(budgets * allowed.relative, budgets * allowed.absolute)
-        return compare(answer, expected, gate.dtype, most)
-
+    check = peers.within(expected, gate.dtype, allowed)
     return peers.functions_beside(f"{tokens} × {intermediate}", moved, buffers, sample, calls, check)
 
 
