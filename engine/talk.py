@@ -27,8 +27,12 @@ MinP = Annotated[float, typer.Option("--min-p", help="only tokens at least this 
 Penalty = Annotated[float, typer.Option("--repetition-penalty", help="above 1: tokens of the text so far come less")]
 Greedy = Annotated[bool, typer.Option("--greedy", help="always the likeliest token")]
 Seed = Annotated[int, typer.Option("--seed", help="the same seed gives the same answer")]
+Weights = Annotated[
+    str, typer.Option("--weights", help="bfloat16, or int8: half the bytes, quantized as they are loaded")
+]
 Mine = Annotated[bool, typer.Option("--mine", help="run on your own pieces, of every day that you have passed")]
 
+MOST_OF_A_CHAT = 16384  # tokens that the cache has room for, where the model's context is longer
 HELP = """/help   this
 /reset  forget the conversation
 /quit   leave; so does the end of the input
@@ -74,6 +78,7 @@ class Answer:
 
 def speak(
     answer: Answer,
+    writer: Any,
     model: Any,
     tokenizer: Any,
     ids: Sequence[int],
@@ -86,6 +91,7 @@ def speak(
 
     Args:
         answer: an empty one; it grows with each token, so that something is left where Ctrl-C interrupts.
+        writer: gives the tokens, see `engine.fused.engine.open_writer`.
         show: gets each piece of the text as it comes.
 
     Raises:
@@ -95,7 +101,7 @@ def speak(
 
     generate.check_stop_strings(stop_strings)
     begin = time.perf_counter()
-    tokens = generate.generate(model, ids, max_tokens, chooser, stop_tokens_of(model, tokenizer))
+    tokens = writer(ids, max_tokens, chooser, stop_tokens_of(model, tokenizer))
 
     def heard() -> Iterator[int]:
         for token in tokens:
@@ -153,6 +159,7 @@ def generate(
     repetition_penalty: Penalty = 1.0,
     greedy: Greedy = False,
     seed: Seed = 0,
+    weights: Weights = "bfloat16",
     stop: Annotated[list[str] | None, typer.Option("--stop", help="end before this text; may be given again")] = None,
     mine: Mine = False,
     device_name: Device = "",
@@ -166,12 +173,16 @@ def generate(
             repetition_penalty=repetition_penalty, seed=seed,
         )  # fmt: skip
         begin = time.perf_counter()
+        from engine.fused.engine import open_writer
+
         _, tokenizer, model = open_model(name, device_name)
         loaded = time.perf_counter() - begin
         ids = tokenizer.encode(prompt_text(prompt))
+        writer, kind = open_writer(model, max(1, len(ids) + max_tokens), weights, plain=mine)
         answer = Answer()
         speak(
-            answer, model, tokenizer, ids, max_tokens, chooser, stop or [], (lambda piece: None) if as_json else write
+            answer, writer, model, tokenizer, ids, max_tokens, chooser, stop or [],
+            (lambda piece: None) if as_json else write,
         )  # fmt: skip
     from engine import device, pieces
 
@@ -179,7 +190,7 @@ def generate(
         print(json.dumps({
             "text": answer.text, "ids": answer.ids, "prompt_ids": ids, "finish": answer.finish, "device": device.label(),
             "seed": None if greedy else seed, "load_s": loaded, "token_s": answer.times,
-            "tokens_per_s": answer.tokens_per_s, "pieces": pieces.in_use(),
+            "tokens_per_s": answer.tokens_per_s, "engine": kind, "weights": weights, "pieces": pieces.in_use(),
         }))  # fmt: skip
         return
     print()
@@ -207,6 +218,7 @@ def chat(
     repetition_penalty: Penalty = 1.0,
     greedy: Greedy = False,
     seed: Seed = 0,
+    weights: Weights = "bfloat16",
     mine: Mine = False,
     device_name: Device = "",
 ) -> None:
@@ -217,9 +229,12 @@ def chat(
             greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
             repetition_penalty=repetition_penalty, seed=seed,
         )  # fmt: skip
+        from engine.fused.engine import open_writer
+
         _, tokenizer, model = open_model(name, device_name)
         beginning = [{"role": "system", "content": system}] if system else []
         tokenizer.apply_chat_template([*beginning, {"role": "user", "content": "?"}])  # a model without one, at once
+        writer, _ = open_writer(model, MOST_OF_A_CHAT, weights, plain=mine)
     from engine import device
 
     with contextlib.suppress(ImportError):
@@ -237,7 +252,7 @@ def chat(
         elif line.startswith("/"):
             print(f"{line.split()[0]} is no command; /help says which there are", file=sys.stderr)
         elif line:
-            said = reply(model, tokenizer, [*messages, {"role": "user", "content": line}], max_tokens, chooser)
+            said = reply(writer, model, tokenizer, [*messages, {"role": "user", "content": line}], max_tokens, chooser)
             if said is not None:
                 messages += [{"role": "user", "content": line}, {"role": "assistant", "content": said}]
 
@@ -254,12 +269,14 @@ def lines() -> Iterator[str]:
             print("\n/quit leaves", file=sys.stderr)
 
 
-def reply(model: Any, tokenizer: Any, messages: Sequence[dict[str, str]], max_tokens: int, chooser: Any) -> str | None:
+def reply(
+    writer: Any, model: Any, tokenizer: Any, messages: Sequence[dict[str, str]], max_tokens: int, chooser: Any
+) -> str | None:
     """The model's turn, written as it comes; None where it could not be asked."""
     answer = Answer()
     try:
         ids = tokenizer.encode_chat(messages)
-        speak(answer, model, tokenizer, ids, max_tokens, chooser, [], write)
+        speak(answer, writer, model, tokenizer, ids, max_tokens, chooser, [], write)
     except KeyboardInterrupt:
         write(" …")
     except ValueError as error:

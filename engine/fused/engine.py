@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from engine import device
 from engine.cache import make_caches
+from engine.evaluate import PromptError
 from engine.fused import chain
 from engine.fused.step import EMPTY, DecodeStep
-from engine.fused.weights import fuse
-from engine.generate import check_arguments
+from engine.fused.weights import check_sizes, fuse
+from engine.generate import check_arguments, generate
 from engine.model import Model
 from engine.ops.forward import forward
 from engine.sampling import Greedy
 
-STEPS_OF_A_GRAPH = (
-    4  # between two graphs the GPU waits a little for the host; longer ones are in vain for longer at the end
-)
-AHEAD = 8  # steps that are launched before the token of the one before them is known to the host
+Writer = Callable[[Sequence[int], int, Any, Container[int]], Iterator[int]]
+STEPS_OF_A_GRAPH = 4  # between two graphs the GPU waits a little; the last one may take steps in vain
+AHEAD = 8  # steps that are launched before the host knows the token of the first of them
 
 
 class NoTokenError(ValueError):
@@ -74,9 +75,14 @@ class FusedEngine:
             An iterator over the new tokens, as `engine.generate.generate` gives it. Another text ends this one.
 
         Raises:
-            ValueError: see `engine.generate.check_arguments`; at once, before the first token is asked for.
+            PromptError: the prompt has no place in the cache; at once, before the first token is asked for.
+            ValueError: see `engine.generate.check_arguments`; at once too.
             NoTokenError: from the iterator.
         """
+        if len(ids) > self.capacity:
+            raise PromptError(
+                f"the prompt has {len(ids):,} tokens: expected at most {self.capacity:,}, the cache's capacity"
+            )
         check_arguments(self.config, ids, max_tokens, self.capacity)
         return self._generate([int(token) for token in ids], max_tokens, strategy or Greedy(), stop_tokens)
 
@@ -180,3 +186,31 @@ class FusedEngine:
                     raise RuntimeError(f"the device has ended its work without the token of step {number}")
                 time.sleep(0)
         return int(self.step.tokens[number])
+
+
+def open_writer(model: Model, capacity: int, weights: str = "bfloat16", *, plain: bool = False) -> tuple[Writer, str]:
+    """What writes a model's texts, and its name.
+
+    Args:
+        capacity: tokens of a text, prompt included; at most the model's context.
+        weights: `bfloat16` or `int8`.
+        plain: take the plain loop of day 21, which runs on the learner's pieces.
+
+    Returns:
+        `(ids, max_tokens, strategy, stop_tokens) -> tokens`, and `fused`, or `plain` for the loop of day 21: it also runs
+        models whose sizes the fused kernels do not take.
+
+    Raises:
+        ValueError: int8 weights need the fused kernels, and these cannot run this model.
+    """
+    if not plain:
+        try:
+            check_sizes(model.config, weights)
+        except ValueError:
+            if weights != "bfloat16":
+                raise
+        else:
+            return FusedEngine(model, min(capacity, model.config.max_position_embeddings), weights).generate, "fused"
+    elif weights != "bfloat16":
+        raise ValueError(f"weights is {weights!r}: the plain loop takes bfloat16")
+    return functools.partial(generate, model), "plain"
