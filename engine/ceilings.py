@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from engine import cublas, device
+from engine.ops.arguments import BFLOAT16
 from engine.timing import hold_gpu, times_of
 
 MOST_BYTES = 4 << 30  # many times the L2 cache
@@ -79,7 +79,7 @@ def product() -> Figures:
     import cupy
 
     rng = cupy.random.default_rng()
-    x, weight = (rng.standard_normal((SIDE, SIDE), cupy.float32).astype(ml_dtypes.bfloat16) for _ in range(2))
+    x, weight = (rng.standard_normal((SIDE, SIDE), cupy.float32).astype(BFLOAT16) for _ in range(2))
     out = cupy.empty((SIDE, SIDE), cupy.float32)
     cublas.product_into(x, weight, out)
     rows, columns = x[:CHECKED].astype(cupy.float32), weight[-CHECKED:].astype(cupy.float32)
