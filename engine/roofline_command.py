@@ -1,4 +1,7 @@
-"""`python -m engine roofline`: each kernel of a model's pass beside what the machine could do."""
+"""`python -m engine roofline`: each kernel of a model's pass beside what the machine could do.
+
+The pass is that of the lessons, day 17's, as `generate` makes it with `--mine`: its kernels are the ones that day 24 counts.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def roofline(
     device_name: Device = "",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
-    """Time every kernel of a pass and hold it against the machine's ceilings."""
+    """Time every kernel of a pass of the plain loop, and hold it against the machine's ceilings."""
     with errors():
         use_pieces(mine)
         from engine import device, roofline_plot, roofline_report
