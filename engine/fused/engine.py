@@ -13,7 +13,7 @@ from engine import device
 from engine.cache import make_caches
 from engine.evaluate import PromptError
 from engine.fused import chain
-from engine.fused.step import EMPTY, DecodeStep
+from engine.fused.step import EMPTY, DecodeStep, Origin
 from engine.fused.weights import check_sizes, fuse
 from engine.generate import check_arguments, generate
 from engine.model import Model
@@ -54,7 +54,7 @@ class FusedEngine:
         self._chained = chained
         with chain.on(self.stream):
             self.step = DecodeStep(fuse(model, weights), model.frequencies, self.caches)
-            self._first_token = self.step.next_token(chosen=True)
+            self._chosen, self._given = self.step.next_token(Origin.CHOSEN), self.step.next_token(Origin.GIVEN)
         device.synchronize()
         self._greedy: chain.Graph | None = None
         self._logits: chain.Graph | None = None
@@ -97,7 +97,7 @@ class FusedEngine:
             stops = list(stop_tokens) if isinstance(stop_tokens, Sequence | set | frozenset) else []
             self.step.begin(len(ids), max_tokens, stops)
             self.step.chosen[...] = strategy.choose(logits, [history], 0)
-            self._first_token.run()
+            self._chosen.run()
         for number, token in enumerate(self._tokens(strategy, history, max_tokens)):
             if token < 0:
                 raise NoTokenError(f"step {number}: the logits have a NaN or nothing that can be chosen")
@@ -120,7 +120,7 @@ class FusedEngine:
         for token in ids:
             with chain.on(self.stream):
                 self.step.chosen[...] = int(token)
-                self._first_token.run()
+                self._given.run()
             self._logits_graph().run()
             yield self.step.logits
 
@@ -174,7 +174,7 @@ class FusedEngine:
         with chain.on(self.stream):
             graph.run()
             self.step.chosen[...] = strategy.choose(self.step.logits, [history], number)
-            self._first_token.run()
+            self._chosen.run()
 
     def _wait_for(self, number: int) -> int:
         """The token of a step, once it is there."""

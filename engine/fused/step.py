@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,16 @@ from engine.fused.weights import FusedLayer, FusedWeights, Matrix
 MOST_STOPS = 63  # tokens that the device looks for; the host sees every token too
 NEXT_TOKEN_WARPS = 16
 ATTENTION_WARPS = 8
+
+
+class Origin(enum.IntEnum):
+    """Where the next step's token comes from: see kernels/decode/advance.cuh."""
+
+    LARGEST = 0  # it has the largest logit
+    CHOSEN = 1  # it is in `DecodeStep.chosen`, drawn by a sampler
+    GIVEN = 2  # it is there too, and part of the text: not counted, and it ends nothing
+
+
 EMPTY = -2  # no token has come yet
 POSITION, CHOSEN, ENDED, LIMIT = range(4)  # of the state
 
@@ -139,7 +150,7 @@ class DecodeStep:
                 attention, (self.config.num_key_value_heads, self.splits), 32 * ATTENTION_WARPS,
                 (
                     self.qkv, layer.q_norm, layer.k_norm, self.turns, cache.keys, cache.values, self.state, self.parts,
-                    self.sums, self.epsilon, q_scale,
+                    self.sums, self.epsilon, q_scale, np.int32(self.capacity),
                 ),
             ),
             self._rows("output", (self.parts, self.sums), layer.output, (self.hidden,)),
@@ -157,19 +168,15 @@ class DecodeStep:
         after = (self.logits, self.best, self.epsilon, np.int32(self.config.vocab_size))
         return [*launches, self._rows("head", (self.hidden, self.weights.norm), self.weights.head, after)]
 
-    def next_token(self, chosen: bool) -> Launch:
-        """The token of this step into the host's memory, and the input of the next one.
-
-        Args:
-            chosen: the token is in `self.chosen`; else it is that of the largest logit.
-        """
+    def next_token(self, origin: Origin) -> Launch:
+        """The token of this step into the host's memory, and the input of the next one."""
         kernel = self._kernel("decode_next_token", "next_token.cu", WARPS=NEXT_TOKEN_WARPS)
         arguments = (
-            self.best, np.int32(len(self.best)), self.chosen, np.int32(chosen), self.stops, self.weights.embedding,
+            self.best, np.int32(len(self.best)), self.chosen, np.int32(origin), self.stops, self.weights.embedding,
             self.state, self.hidden, self.tokens, np.int32(self.capacity),
         )  # fmt: skip
         return Launch(kernel, (1,), 32 * NEXT_TOKEN_WARPS, arguments)
 
     def greedy(self, stream: Any, steps: int = 1, chained: bool = True) -> Graph:
         """Whole steps that take the largest logit's token."""
-        return Graph([*self.to_logits(), self.next_token(chosen=False)] * steps, stream, chained)
+        return Graph([*self.to_logits(), self.next_token(Origin.LARGEST)] * steps, stream, chained)

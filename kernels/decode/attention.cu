@@ -8,21 +8,21 @@
 //
 // In a warp, HEAD_DIM / 4 lanes hold one position, four numbers each: a key is read as 16 bytes a lane, side by side.
 //
-//   qkv      [HEADS + 2 * KV_HEADS, HEAD_DIM] float, of the new token
+//   qkv      [QKV_PARTS, texts, HEADS + 2 * KV_HEADS, HEAD_DIM] float, of the new tokens
 //   q_gain, k_gain   [HEAD_DIM] float, of Qwen3's norms of q and k; not read without QK_NORM
 //   turns    [capacity, HEAD_DIM / 2] float2: cosine and sine of each pair's angle at each position
-//   keys     [capacity, KV_HEADS, HEAD_DIM] float, after RoPE; row `position` is written      values   alike
-//   state    [0] position of the new token, [2] 1 once the text has ended: the cache is left as it is then
-//   parts    [HEADS, SPLITS, HEAD_DIM] float                   sums   [HEADS, SPLITS] float2: m, s
-//   grid     KV_HEADS × SPLITS blocks (x, y)                   block  WARPS warps
+//   keys     [texts, capacity, KV_HEADS, HEAD_DIM] float, after RoPE; row `position` is written      values   alike
+//   state    [texts, 4]: [0] position of the new token, [2] 1 once the text has ended: the cache is left as it is then
+//   parts    [texts, HEADS, SPLITS, HEAD_DIM] float            sums   [texts, HEADS, SPLITS] float2: m, s
+//   grid     KV_HEADS × SPLITS × texts blocks (x, y, z)        block  WARPS warps
 #include <math_constants.h>
 
 #include "chain.cuh"
 #include "shapes.cuh"
-#include "warp_sum.cuh"
+#include "turn.cuh"
 
-#ifndef QK_NORM
-#define QK_NORM 0
+#ifndef QKV_PARTS
+#define QKV_PARTS 1  // arrays that add up to qkv
 #endif
 #ifndef UNROLL
 #define UNROLL 2  // positions that a lane asks for at once
@@ -30,36 +30,11 @@
 constexpr int GROUP = HEADS / KV_HEADS;  // query heads of a KV head
 constexpr int LANES = HEAD_DIM / 4;      // of one position
 constexpr int TOGETHER = 32 / LANES;     // positions that a warp holds side by side
-constexpr int PAIRS = HEAD_DIM / 2;
+constexpr int QKV_ROWS = HEADS + 2 * KV_HEADS;
 constexpr int AT_ONCE = UNROLL * TOGETHER;  // positions of a warp's round
 static_assert(LANES >= 1 && LANES <= 32 && 32 % LANES == 0 && HEAD_DIM % 4 == 0, "lanes share a position evenly");
 
 __device__ __forceinline__ float dot(float4 a, float4 b) { return a.x * b.x + a.y * b.y + (a.z * b.z + a.w * b.w); }
-
-// One head of the new token by one warp: normalised where the model does that, turned to its position, times `scale`.
-__device__ __forceinline__ void turn(const float* from, const float* gain, float epsilon, const float2* turns,
-                                     float scale, float* to) {
-  int lane = threadIdx.x % 32;
-  constexpr int EACH = (PAIRS + 31) / 32;
-  float a[EACH], b[EACH], squares = 0.0f;
-#pragma unroll
-  for (int n = 0; n < EACH; n++) {
-    int i = n * 32 + lane;
-    a[n] = i < PAIRS ? fresh(from + i) : 0.0f;
-    b[n] = i < PAIRS ? fresh(from + PAIRS + i) : 0.0f;
-    squares += a[n] * a[n] + b[n] * b[n];
-  }
-  float norm = QK_NORM ? rsqrtf(warp_sum(squares) / HEAD_DIM + epsilon) : 1.0f;
-#pragma unroll
-  for (int n = 0; n < EACH; n++) {
-    int i = n * 32 + lane;
-    if (i >= PAIRS) break;
-    float first = a[n] * norm * (QK_NORM ? gain[i] : 1.0f), second = b[n] * norm * (QK_NORM ? gain[PAIRS + i] : 1.0f);
-    float2 angle = turns[i];
-    to[i] = (first * angle.x - second * angle.y) * scale;
-    to[PAIRS + i] = (second * angle.x + first * angle.y) * scale;
-  }
-}
 
 // A softmax that is not finished: maximum, sum, and four of the weighted values.
 struct Part {
@@ -101,15 +76,27 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     decode_attention_split(const float* __restrict__ qkv, const float* __restrict__ q_gain,
                            const float* __restrict__ k_gain, const float2* __restrict__ turns, float* __restrict__ keys,
                            float* __restrict__ values, const int* __restrict__ state, float* __restrict__ parts,
-                           float2* __restrict__ sums, float epsilon, float q_scale) {
-  __shared__ float q[GROUP][HEAD_DIM], new_key[HEAD_DIM];
+                           float2* __restrict__ sums, float epsilon, float q_scale, int capacity) {
+  __shared__ __align__(16) float q[GROUP][HEAD_DIM], new_key[HEAD_DIM], new_value[HEAD_DIM];
   __shared__ float4 of_warp[WARPS][GROUP][LANES];
   __shared__ float2 sum_of_warp[WARPS][GROUP];
   int kv_head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int of_position = lane % LANES, beside = lane / LANES;
 
+  int text = blockIdx.z;
+  keys += (size_t)text * capacity * (KV_HEADS * HEAD_DIM);
+  values += (size_t)text * capacity * (KV_HEADS * HEAD_DIM);
+  state += 4 * text;
+
   let_next_start();
   wait_for_previous();
+  // Number i of a row of qkv.
+  auto row_of_qkv = [&](int row, int i) {
+    const float* from = qkv + ((size_t)text * QKV_ROWS + row) * HEAD_DIM + i;
+    float sum = fresh(from);
+    for (int part = 1; part < QKV_PARTS; part++) sum += fresh(from + (size_t)part * gridDim.z * QKV_ROWS * HEAD_DIM);
+    return sum;
+  };
   int position = fresh(state), slice = (position + 1 + SPLITS - 1) / SPLITS;
   int first = split * slice, last = min(position + 1, first + slice);
   bool has_new = first <= position && position < last;  // one block of each KV head
@@ -118,15 +105,20 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   for (int head = warp; head < GROUP + has_new; head += WARPS) {
     bool query = head < GROUP;
     int row = query ? kv_head * GROUP + head : HEADS + kv_head;
-    turn(qkv + row * HEAD_DIM, query ? q_gain : k_gain, epsilon, turns + (size_t)position * PAIRS,
-         query ? q_scale : 1.0f, query ? q[head] : new_key);
+    float* to = query ? q[head] : new_key;
+    turn_head<HEAD_DIM>([&](int i) { return row_of_qkv(row, i); }, query ? q_gain : k_gain, epsilon,
+                        turns + (size_t)position * (HEAD_DIM / 2), query ? q_scale : 1.0f,
+                        [&](int i, float number) { to[i] = number; });
+  }
+  for (int i = threadIdx.x; has_new && i < HEAD_DIM; i += THREADS) {
+    new_value[i] = row_of_qkv(HEADS + KV_HEADS + kv_head, i);
   }
   __syncthreads();
-  const float4* new_value = reinterpret_cast<const float4*>(qkv + (HEADS + KV_HEADS + kv_head) * HEAD_DIM);
   size_t at = (size_t)position * KV_HEADS + kv_head;
   if (has_new && !ended && threadIdx.x < LANES) {
     reinterpret_cast<float4*>(keys)[at * LANES + threadIdx.x] = reinterpret_cast<const float4*>(new_key)[threadIdx.x];
-    reinterpret_cast<float4*>(values)[at * LANES + threadIdx.x] = fresh(new_value + threadIdx.x);
+    reinterpret_cast<float4*>(values)[at * LANES + threadIdx.x] =
+        reinterpret_cast<const float4*>(new_value)[threadIdx.x];
   }
 
   float4 query[GROUP];
@@ -145,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         v[n] = fresh(reinterpret_cast<const float4*>(values) + from);
       } else if (p < last) {
         k[n] = reinterpret_cast<const float4*>(new_key)[of_position];
-        v[n] = fresh(new_value + of_position);
+        v[n] = reinterpret_cast<const float4*>(new_value)[of_position];
       }
     }
 #pragma unroll
@@ -185,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       one.v = of_warp[other][head][i % LANES];
       all.add(one);
     }
-    size_t to = (size_t)(kv_head * GROUP + head) * SPLITS + split;
+    size_t to = ((size_t)text * HEADS + kv_head * GROUP + head) * SPLITS + split;
     reinterpret_cast<float4*>(parts)[to * LANES + i % LANES] = all.v;
     if (i % LANES == 0) sums[to] = make_float2(all.m, all.s);
   }

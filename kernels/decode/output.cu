@@ -1,9 +1,8 @@
 // Decode, third kernel of a layer: what attention has found, through the output matrix, added to the residual stream.
 //
 // Attention leaves each head in SPLITS parts, of as many slices of the text. Each block puts them together for itself, on the way
-// into shared memory: a part's maximum m, its sum s of exp2(score - m), and its sum of values, weighted alike. With M the largest m,
+// into shared memory (merged.cuh).
 //
-//   x[head, d] = sum over parts of exp2(m - M) * values[head, part, d]  /  sum over parts of exp2(m - M) * s
 //   hidden[r] += scale[r] * sum over i of weight[r, i] * x[i]
 //
 //   values   [HEADS, SPLITS, HEAD_DIM] float                   sums    [HEADS, SPLITS] float2: m, s
@@ -11,36 +10,11 @@
 //   hidden   [HIDDEN] float, changed in place
 //   grid     any number of blocks                              block   WARPS warps
 //   shared   HEADS * HEAD_DIM floats, then each warp's ring
-#include <math_constants.h>
-
-#include "chain.cuh"
+#include "merged.cuh"
 #include "row_stream.cuh"
-#include "shapes.cuh"
 
 constexpr int WIDTH = HEADS * HEAD_DIM;
 static_assert(HIDDEN % SPAN == 0, "whole units");
-
-// Four numbers of a head, from its parts.
-__device__ __forceinline__ float4 merged(const float* values, const float2* sums, int head, int four) {
-  const float4* part = reinterpret_cast<const float4*>(values + (size_t)head * SPLITS * HEAD_DIM) + four;
-  float2 of[SPLITS];
-  float largest = -CUDART_INF_F;
-#pragma unroll
-  for (int split = 0; split < SPLITS; split++) {
-    of[split] = fresh(sums + head * SPLITS + split);
-    largest = fmaxf(largest, of[split].x);
-  }
-  float total = 0.0f;
-  float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-  for (int split = 0; split < SPLITS; split++) {
-    float share = exp2f(of[split].x - largest);  // 0 for a part of no positions, of which m is -inf
-    float4 v = fresh(part + split * (HEAD_DIM / 4));
-    total += share * of[split].y;
-    out = make_float4(out.x + share * v.x, out.y + share * v.y, out.z + share * v.z, out.w + share * v.w);
-  }
-  return make_float4(out.x / total, out.y / total, out.z / total, out.w / total);
-}
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     decode_output(const float* __restrict__ values, const float2* __restrict__ sums,

@@ -12,7 +12,7 @@ from engine.cache import make_caches
 from engine.fused import cutting
 from engine.fused.chain import Graph
 from engine.fused.engine import FusedEngine, NoTokenError
-from engine.fused.step import DecodeStep
+from engine.fused.step import DecodeStep, Origin
 from engine.fused.weights import dequantized, fuse, quantize_rows
 from engine.generate import generate
 from engine.model import Model, assemble, load
@@ -106,7 +106,7 @@ def test_the_cut_does_not_matter(on, kind):
             cuts[name] = made
         step = DecodeStep(weights, model.frequencies, caches, splits=splits, cuts=cuts)
         step.begin(0, len(ids) + 1, ())
-        begin, to_logits = Graph([step.next_token(chosen=True)], None), Graph(step.to_logits(), None)
+        begin, to_logits = Graph([step.next_token(Origin.GIVEN)], None), Graph(step.to_logits(), None)
         for token in ids:
             step.chosen[...] = token
             begin.run()
@@ -213,11 +213,11 @@ def test_the_checker_finds_nothing(on_cpu, name, kind):
     step.begin(0, 10, (5,))
     for token in ids:
         step.chosen[...] = token
-        step.next_token(chosen=True).run()
+        step.next_token(Origin.GIVEN).run()
         for launch in step.to_logits():
             launch.run()
-    step.next_token(chosen=False).run()
-    assert step.tokens[3] == int(step.logits.argmax())
+    step.next_token(Origin.LARGEST).run()
+    assert step.tokens[0] == int(step.logits.argmax())
 
 
 def test_quantized_rows():
