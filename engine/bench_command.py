@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.commands import Device, Model, errors, open_model, write_whole
-from engine.talk import Mine, use_pieces
+from engine.talk import Mine, Weights, use_pieces
 
 LENGTHS = "16,64,256,512,2048"
 
@@ -24,6 +24,8 @@ def bench(
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="at most so many runs of each that count")] = 100,
     seconds: Annotated[float, typer.Option("--seconds", help="no run of a prompt begins after so many")] = 30.0,
     price: Annotated[float | None, typer.Option("--price", help="dollars that the GPU costs an hour")] = None,
+    weights: Weights = "bfloat16",
+    plain: Annotated[bool, typer.Option("--plain", help="day 21's loop in place of the fused steps")] = False,
     mine: Mine = False,
     device_name: Device = "",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
@@ -46,19 +48,22 @@ def bench(
         read = ceilings.bandwidths()["read"] if on_gpu else None
         warm_ups = benchmark.WARM_UPS if on_gpu else bench_report.WARM_UPS_CPU
         plan = bench_report.Plan(wanted, tokens, repeats, seconds, warm_ups)
+        needed = [bench_report.places(length, tokens) for length in wanted]
+        capacity = max((n for n in needed if n <= model.config.max_position_embeddings), default=1)
+        subject = bench_report.of_engine(model, capacity, weights, plain or mine)
         rows: list[bench_report.Row] = []
         interrupted = False
         with progress(quiet=as_json) as tell:
             try:
-                go_on, instruments = bench_report.of_engine(model), benchmark.instruments()
-                bench_report.measure(go_on, model.config, plan, instruments, rows, tell)
+                bench_report.measure(subject, plan, benchmark.instruments(), rows, tell)
             except KeyboardInterrupt:
                 interrupted = True
         record = {
             **machine.head("python -m engine", sys.argv[1:], machine.gpu() if on_gpu else machine.host()),
-            "model": Path(name).name, "device": device.label(), "pieces": pieces.in_use(), "tokens": tokens,
-            "repeats": repeats, "seconds": seconds, "warm_ups": warm_ups, "price_per_hour": price, "read": read,
-            "interrupted": interrupted, "rows": [bench_report.figures(row, model.config, read, price) for row in rows],
+            "model": Path(name).name, "device": device.label(), "engine": subject.kind, "weights": weights,
+            "pieces": pieces.in_use(), "tokens": tokens, "repeats": repeats, "seconds": seconds, "warm_ups": warm_ups,
+            "price_per_hour": price, "read": read, "interrupted": interrupted,
+            "rows": [bench_report.figures(row, subject, read, price) for row in rows],
         }  # fmt: skip
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         if out is not None and not interrupted:

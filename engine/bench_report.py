@@ -48,12 +48,39 @@ class Row:
     not_run: str = ""
 
 
-def of_engine(model: Model) -> Continue:
-    """The engine as it is, taking the likeliest token and ending at none."""
-    from engine.generate import generate
-    from engine.sampling import Greedy
+@dataclass(frozen=True)
+class Subject:
+    """What is measured.
 
-    return lambda ids, tokens: generate(model, ids, tokens, Greedy())
+    Attributes:
+        go_on: a text from a prompt, of the likeliest tokens; it ends at none.
+        kind: `fused` or `plain`, see `engine.fused.engine.open_writer`.
+        weight_bytes: that a decode step reads at least.
+    """
+
+    go_on: Continue
+    kind: str
+    config: Config
+    weight_bytes: int
+
+
+def of_engine(model: Model, capacity: int, weights: str = "bfloat16", plain: bool = False) -> Subject:
+    """The engine that `generate` writes with.
+
+    Args:
+        capacity, weights, plain: see `engine.fused.engine.open_writer`.
+
+    Raises:
+        ValueError: see there.
+    """
+    from engine.fused.engine import FusedEngine, open_writer
+    from engine.sampling import Greedy
+    from engine.weights import bytes_per_token
+
+    writer, kind = open_writer(model, capacity, weights, plain=plain)
+    fused = getattr(writer, "__self__", None)  # of a method, its object
+    read = fused.step.weights.bytes_per_token if isinstance(fused, FusedEngine) else bytes_per_token(model.config)
+    return Subject(lambda ids, tokens: writer(ids, tokens, Greedy(), ()), kind, model.config, read)
 
 
 def prompt(length: int, vocab_size: int) -> list[int]:
@@ -61,7 +88,7 @@ def prompt(length: int, vocab_size: int) -> list[int]:
     return [int(token) for token in np.random.default_rng(length).integers(0, vocab_size, length)]
 
 
-def measure(go_on: Continue, config: Config, plan: Plan, read: Instruments, rows: list[Row], tell: Tell) -> None:
+def measure(subject: Subject, plan: Plan, read: Instruments, rows: list[Row], tell: Tell) -> None:
     """Every length of prompt; those that cannot be run are rows too.
 
     Args:
@@ -69,16 +96,16 @@ def measure(go_on: Continue, config: Config, plan: Plan, read: Instruments, rows
         tell: told before a length's first run, and after each run that counts.
     """
     for length in plan.lengths:
-        reason = _too_long(length, config, plan) or _too_slow(length, plan, rows)
+        reason = _too_long(length, plan, subject.config) or _too_slow(length, plan, rows)
         if reason:
             rows.append(Row(length, not_run=reason))
             continue
         tell(length, [])
         runs: list[Run] = []
         try:
-            ids = prompt(length, config.vocab_size)
+            ids = prompt(length, subject.config.vocab_size)
             for run in benchmark.repeated(
-                go_on, ids, plan.tokens, read, plan.seconds, most=plan.repeats, warm_ups=plan.warm_ups
+                subject.go_on, ids, plan.tokens, read, plan.seconds, most=plan.repeats, warm_ups=plan.warm_ups
             ):
                 runs.append(run)
                 tell(length, runs)
@@ -91,9 +118,14 @@ def measure(go_on: Continue, config: Config, plan: Plan, read: Instruments, rows
             rows.append(Row(length, benchmark.summary(runs)))
 
 
-def _too_long(length: int, config: Config, plan: Plan) -> str:
-    """Why a prompt and its answer are too long for the model, or "". The last token goes through no pass."""
-    needed, context = length + plan.tokens - 1, config.max_position_embeddings
+def places(length: int, tokens: int) -> int:
+    """Tokens that a cache must have room for; the last goes through no pass."""
+    return length + tokens - 1
+
+
+def _too_long(length: int, plan: Plan, config: Config) -> str:
+    """Why a prompt and its answer are too long for the model, or ""."""
+    needed, context = places(length, plan.tokens), config.max_position_embeddings
     if needed <= context:
         return ""
     return f"with {plan.tokens} more it takes {needed:,} places, and the model's context has {context:,}"
@@ -116,20 +148,19 @@ def _too_slow(length: int, plan: Plan, rows: Sequence[Row]) -> str:
 # ---- figures -------------------------------------------------------------------------------------------------------------
 
 
-def decode_bytes(config: Config, prompt: int, tokens: int) -> float:
+def decode_bytes(subject: Subject, prompt: int, tokens: int) -> float:
     """Bytes that a decode step cannot but read, on average over the steps after a prompt: weights, keys and values.
 
     Args:
         tokens: that came; the k-th step reads prompt + k rows of every cache.
     """
     from engine.cache import make_caches
-    from engine.weights import bytes_per_token
 
-    row = sum(cache.bytes for cache in make_caches(config, 1))
-    return bytes_per_token(config) + row * (prompt + tokens / 2)
+    row = sum(cache.bytes for cache in make_caches(subject.config, 1))
+    return subject.weight_bytes + row * (prompt + tokens / 2)
 
 
-def figures(row: Row, config: Config, read: Mapping[str, Any] | None, price: float | None) -> Figures:
+def figures(row: Row, subject: Subject, read: Mapping[str, Any] | None, price: float | None) -> Figures:
     """A row as JSON has it.
 
     Args:
@@ -144,7 +175,7 @@ def figures(row: Row, config: Config, read: Mapping[str, Any] | None, price: flo
         "tokens_per_s": found.tokens_per_s, "peak_bytes": found.peak_bytes, "steady": found.steady,
     }  # fmt: skip
     if found.tokens_per_s is not None:
-        moved = decode_bytes(config, row.prompt, found.tokens)
+        moved = decode_bytes(subject, row.prompt, found.tokens)
         out |= {"bytes_per_token": moved}
         if read is not None:
             out["share_of_read"] = moved * found.tokens_per_s / read["bytes_per_s"]
@@ -203,7 +234,8 @@ def show(record: Mapping[str, Any]) -> None:
     if not console.is_terminal:  # a pipe has no width
         console = Console(highlight=False, width=200)
     roof, priced = record["read"] is not None, record["price_per_hour"] is not None
-    title = f"{record['model']} on {record['device']}, {record['tokens']} tokens after each prompt"
+    how = "day 21's loop" if record["engine"] == "plain" else f"fused steps, {record['weights']} weights"
+    title = f"{record['model']} on {record['device']}: {how}, {record['tokens']} tokens after each prompt"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns = ["prompt", "first token", "±", "tokens/s", "±", "peak memory", "runs"]
     columns += (["of read"] if roof else []) + (["$ a million"] if priced else [])

@@ -12,14 +12,16 @@ import threading
 
 import pytest
 
-from engine import bench_report, config, machine
-from engine.bench_report import Plan, Row
+from engine import bench_report, config, device, machine, model
+from engine.bench_report import Plan, Row, Subject
 from engine.benchmark import Machine, Run, summary
 from engine.pieces import source_hash
+from engine.weights import bytes_per_token
 from grader.curriculum import REPOSITORY, find
 from grader.goldens import tiny
 
 CONFIG = config.parse(tiny.QWEN3)
+WEIGHTS = 1000  # bytes
 QUICK = ("--tokens", "3", "--repeats", "2")
 
 
@@ -55,6 +57,7 @@ def test_json_alone_and_into_a_file_that_is_not_lost(folder, run, tmp_path):
     assert {"cpu", "cores", "python"} <= set(record["machine"])
     assert (record["model"], record["tokens"], record["interrupted"]) == ("tiny", 3, False)
     assert record["pieces"]["benchmark"] == "reference"
+    assert (record["engine"], record["weights"]) == ("fused", "bfloat16")
     first, second = record["rows"]
     assert first["prompt_tokens"] == 4
     assert first["first"]["repeats"] == first["token"]["repeats"] == 2
@@ -66,7 +69,8 @@ def test_json_alone_and_into_a_file_that_is_not_lost(folder, run, tmp_path):
     done = run(*asked)
     assert (done.returncode, done.stderr.count("\n"), out.read_text()) == (1, 1, "mine")
     assert "--force" in done.stderr
-    assert run(*asked, "--force").returncode == 0
+    assert run(*asked, "--force", "--plain").returncode == 0
+    assert json.loads(out.read_text())["engine"] == "plain"
     assert json.loads(out.read_text())["rows"][0]["prompt_tokens"] == 4
     assert [file.name for file in tmp_path.iterdir()] == ["bench.json"]
 
@@ -83,6 +87,7 @@ def test_json_alone_and_into_a_file_that_is_not_lost(folder, run, tmp_path):
         (("--out", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
         (("--out", "."), "it is a folder"),
         (("--device", "tpu"), "unknown device 'tpu'"),
+        (("--weights", "int8", "--plain"), "the plain loop takes bfloat16"),
     ],
 )
 def test_what_is_refused_is_said_in_one_line(folder, run, arguments, words):
@@ -150,20 +155,36 @@ def test_a_terminal_sees_how_it_goes(folder):
     assert b"tokens/s" in table
 
 
+def test_what_generate_writes_with_is_measured(on_cpu):
+    """A model whose sizes the fused steps take: bfloat16, int8, and the plain loop, with the bytes that each reads."""
+    fields = {**tiny.QWEN3, "hidden_size": 64, "intermediate_size": 64, "head_dim": 16, "num_hidden_layers": 1}
+    changed = {name: fields[name] for name in ("hidden_size", "intermediate_size", "head_dim", "num_hidden_layers")}
+    weights = {n: device.to_device(w) for n, w in tiny.weights("tiny-qwen3", **changed).items()}
+    loaded = model.assemble(config.parse(fields), weights)
+    found = {
+        (kind, plain): bench_report.of_engine(loaded, 9, kind, plain)
+        for kind, plain in (("bfloat16", False), ("int8", False), ("bfloat16", True))
+    }
+    assert [one.kind for one in found.values()] == ["fused", "fused", "plain"]
+    fused, int8, plain = found.values()
+    assert int8.weight_bytes < fused.weight_bytes < 1.1 * plain.weight_bytes
+    assert plain.weight_bytes == bytes_per_token(loaded.config)
+    assert list(fused.go_on([1, 2, 3], 4)) == list(plain.go_on([1, 2, 3], 4))
+
+
 # ---- on a machine of known cost ------------------------------------------------------------------------------------------
 
 
 def measured(plan: Plan, **costs) -> tuple[list[Row], list[tuple[int, int]]]:
     simulated, rows, told = Machine(costs), [], []
     bench_report.measure(
-        simulated.go_on,
-        CONFIG,
-        plan,
-        simulated.instruments(),
-        rows,
-        lambda length, runs: told.append((length, len(runs))),
+        subject(simulated.go_on), plan, simulated.instruments(), rows, lambda n, runs: told.append((n, len(runs)))
     )
     return rows, told
+
+
+def subject(go_on=None) -> Subject:
+    return Subject(go_on, "plain", CONFIG, WEIGHTS)
 
 
 def test_every_length_is_measured_by_itself():
@@ -194,7 +215,7 @@ def test_runs_so_far_are_a_row_when_interrupted():
 
     plan = Plan((4, 5), 3, 100, 60.0, 1)
     with pytest.raises(KeyboardInterrupt):
-        bench_report.measure(simulated.go_on, CONFIG, plan, simulated.instruments(), rows, tell)
+        bench_report.measure(subject(simulated.go_on), plan, simulated.instruments(), rows, tell)
     assert [(row.prompt, row.summary.first["repeats"]) for row in rows] == [(4, 3)]
 
 
@@ -202,10 +223,8 @@ def test_figures_beside_a_ceiling_and_a_price():
     """At 100 tokens a second; 33 tokens after 16: the steps read 16 + 33/2 rows of the cache on average."""
     row = Row(16, summary([Run(33, 0.5, 0.01, 1 << 30)] * 7))
     kv = 4 * 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim
-    from engine.weights import bytes_per_token
-
-    moved = bytes_per_token(CONFIG) + kv * 32.5
-    found = bench_report.figures(row, CONFIG, {"bytes_per_s": 1e9}, 3.6)
+    moved = WEIGHTS + kv * 32.5
+    found = bench_report.figures(row, subject(), {"bytes_per_s": 1e9}, 3.6)
     assert found["bytes_per_token"] == moved
     assert found["share_of_read"] == pytest.approx(100 * moved / 1e9)
     assert found["dollars_per_million_tokens"] == pytest.approx(3.6 / 3600 / 100 * 1e6)
@@ -214,18 +233,19 @@ def test_figures_beside_a_ceiling_and_a_price():
 
 def test_steps_read_what_is_in_the_cache():
     """The k-th step reads prompt + k rows: counted one by one."""
-    row = bench_report.decode_bytes(CONFIG, 1, 2) - bench_report.decode_bytes(CONFIG, 0, 2)
-    weights = bench_report.decode_bytes(CONFIG, 0, 2) - row
+    row = bench_report.decode_bytes(subject(), 1, 2) - bench_report.decode_bytes(subject(), 0, 2)
+    weights = bench_report.decode_bytes(subject(), 0, 2) - row
     counted = [weights + row * (10 + k) for k in range(1, 8)]
-    assert bench_report.decode_bytes(CONFIG, 10, 8) == pytest.approx(sum(counted) / 7)
+    assert bench_report.decode_bytes(subject(), 10, 8) == pytest.approx(sum(counted) / 7)
 
 
 def test_the_table_of_a_gpu(capsys):
     rows = [Row(16, summary([Run(33, 0.5, 0.01, 3 << 30)] * 7)), Row(64, summary([Run(1, 120.0, None, None)]))]
     read = {"bytes_per_s": 4.5e12}
     record = {
-        "model": "m", "device": "NVIDIA X1", "tokens": 33, "read": read, "price_per_hour": 3.6,
-        "rows": [*(bench_report.figures(row, CONFIG, read, 3.6) for row in rows), {"prompt_tokens": 99, "not_run": "why"}],
+        "model": "m", "device": "NVIDIA X1", "engine": "fused", "weights": "int8", "tokens": 33, "read": read,
+        "price_per_hour": 3.6,
+        "rows": [*(bench_report.figures(row, subject(), read, 3.6) for row in rows), {"prompt_tokens": 99, "not_run": "why"}],
     }  # fmt: skip
     bench_report.show(record)
     said = capsys.readouterr().out
@@ -233,6 +253,7 @@ def test_the_table_of_a_gpu(capsys):
     assert cells["16"][:10] == ["16", "500", "ms", "0.0", "%", "100", "0.0", "%", "3.00", "GiB"]
     assert cells["16"][-1] == "10"
     assert cells["64"] == ["64", "120", "s", "0.0", "%", "-", "-", "unknown", "1", "*", "-", "-"]
+    assert "m on NVIDIA X1: fused steps, int8 weights, 33 tokens after each prompt" in said
     assert "99 tokens: NOT RUN: why" in said
     assert "4,500 GB/s, the read bandwidth measured now" in said
     assert "$3.60 a GPU-hour" in said
