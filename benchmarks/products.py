@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from grader import budget, oracles
 from grader.compare import Comparison, compare
 from grader.spec import DTYPES, Allowed
@@ -76,7 +76,7 @@ def check_of(
     return check
 
 
-def with_operations(figures: peers.Figures, work: int) -> peers.Figures:
+def with_operations(figures: kernel_peers.Figures, work: int) -> kernel_peers.Figures:
     """The figures with operations per second, ours and the peers'."""
 
     def rate(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from engine import device
 
 TIME = {"median_s": 1e-6, "quartile1_s": 1e-6, "quartile3_s": 1e-6, "repeats": 30}
@@ -51,7 +51,7 @@ def play_cupy(patch: pytest.MonkeyPatch) -> list[int]:
         return TIME
 
     patch.setitem(sys.modules, "cupy", fake)
-    patch.setattr(peers, "has_torch", lambda: False)
-    patch.setattr(peers, "times_in_graph", times_in_graph)
+    patch.setattr(kernel_peers, "has_torch", lambda: False)
+    patch.setattr(kernel_peers, "times_in_graph", times_in_graph)
     patch.setattr(device, "_choice", "cpu")
     return timed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import peers, tables
+from benchmarks import kernel_peers, tables
 from benchmarks.suites import day13, day14, day20
 from grader import budget, oracles
 from tests.fakes import CEILINGS, TIME
@@ -95,10 +95,10 @@ def test_cublas_is_timed_outside_a_graph(monkeypatch):
         raise RuntimeError("out of memory")
 
     ran = []
-    monkeypatch.setattr(peers, "times_in_graph", refused)
-    monkeypatch.setattr(peers, "times_of", lambda call: [call() for _ in range(5)] and TIME)
-    assert peers.times_in_graph_or_turn([lambda: ran.append(1), lambda: ran.append(2)]) == TIME
+    monkeypatch.setattr(kernel_peers, "times_in_graph", refused)
+    monkeypatch.setattr(kernel_peers, "times_of", lambda call: [call() for _ in range(5)] and TIME)
+    assert kernel_peers.times_in_graph_or_turn([lambda: ran.append(1), lambda: ran.append(2)]) == TIME
     assert ran == [1, 2, 1, 2, 1]
-    monkeypatch.setattr(peers, "times_in_graph", broken)
+    monkeypatch.setattr(kernel_peers, "times_in_graph", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
-        peers.times_in_graph_or_turn([lambda: None])
+        kernel_peers.times_in_graph_or_turn([lambda: None])

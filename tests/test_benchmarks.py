@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import gpu, peers, record, tables, timing
+from benchmarks import gpu, kernel_peers, record, tables, timing
 from benchmarks.suites import day02, day05, day06, day07, day11, day12, day15, day18
 from engine import ceilings
 from engine.timing import spread
@@ -205,18 +205,18 @@ def test_a_capture_is_ended_when_a_call_fails(fake_cupy):
 @pytest.mark.parametrize(("moved", "expected"), [(6, 64), (2 << 10, 64), (200 << 20, 2), (2 << 30, 1), (20 << 20, 20)])
 def test_buffers_outgrow_the_cache(moved, expected):
     l2_bytes = 100 << 20
-    count = peers.buffers_needed(moved, l2_bytes)
+    count = kernel_peers.buffers_needed(moved, l2_bytes)
     assert count == expected
-    assert count == peers.MOST_BUFFERS or count * moved >= peers.L2_SIZES_TO_OUTGROW * l2_bytes
+    assert count == kernel_peers.MOST_BUFFERS or count * moved >= kernel_peers.L2_SIZES_TO_OUTGROW * l2_bytes
 
 
 @pytest.mark.parametrize("rows", [1, 64, 256, 257, 65536])
 def test_first_and_last_row_are_always_checked(rows):
-    chosen = peers.rows_to_check(rows, np.random.default_rng(0))
+    chosen = kernel_peers.rows_to_check(rows, np.random.default_rng(0))
     assert {0, rows - 1} <= set(chosen.tolist())
     assert len(chosen) == len(set(chosen.tolist()))
     assert 0 <= chosen.min() <= chosen.max() < rows
-    assert len(chosen) == min(rows, peers.ROWS_CHECKED)
+    assert len(chosen) == min(rows, kernel_peers.ROWS_CHECKED)
 
 
 @pytest.fixture
@@ -379,7 +379,7 @@ def test_tensors_are_compared_by_their_rows(monkeypatch):
     fake = types.SimpleNamespace(uint8=np.uint8, from_numpy=lambda array: array.view(Tensor))
     monkeypatch.setitem(sys.modules, "torch", fake)
     for out in (np.arange(6, dtype=np.float32), np.arange(24, dtype=np.float32).reshape(6, 4)):
-        np.testing.assert_array_equal(peers.torch_rows(out.view(Tensor), np.array([0, 5])), out[[0, 5]])
+        np.testing.assert_array_equal(kernel_peers.torch_rows(out.view(Tensor), np.array([0, 5])), out[[0, 5]])
 
 
 @pytest.mark.parametrize("memory_bytes", [8 << 30, (24 << 30) + 1, 150 << 30])

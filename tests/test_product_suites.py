@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import peers, products, tables
+from benchmarks import kernel_peers, products, tables
 from benchmarks.suites import day08, day09, day10
 from tests.fakes import CEILINGS, TIME
 
@@ -42,7 +42,7 @@ def test_products_are_measured_in_operations(suite, peer):
 
 @pytest.mark.parametrize("suite", [day08, day09, day10])
 def test_a_wrong_answer_is_not_timed(suite, monkeypatch):
-    monkeypatch.setattr(peers, "times_in_graph", lambda _calls: pytest.fail("it was timed"))
+    monkeypatch.setattr(kernel_peers, "times_in_graph", lambda _calls: pytest.fail("it was timed"))
     function = {day08: "matvec", day09: "matmul", day10: "tensor_core_matmul"}[suite]
     lesson = types.SimpleNamespace(THREADS=1, TILE=1, matmul=None)
     setattr(lesson, function, lambda x, weight: np.zeros((*x.shape[:-1], len(weight)), np.float32))
@@ -60,8 +60,8 @@ def test_a_peer_may_round_to_bfloat16_and_we_may_not():
     rounded = exact.astype(products.BFLOAT16)
     assert check(exact.astype(np.float32), 1.0).right
     assert not check(rounded.astype(np.float32), 1.0).right
-    assert check(rounded, peers.PEERS_MAY_BE_OFF).right
-    assert not check(rounded * 2, peers.PEERS_MAY_BE_OFF).right
+    assert check(rounded, kernel_peers.PEERS_MAY_BE_OFF).right
+    assert not check(rounded * 2, kernel_peers.PEERS_MAY_BE_OFF).right
 
 
 def test_tables():

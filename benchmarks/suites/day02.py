@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from grader import oracles
 from grader.compare import exact
 from grader.curriculum import find
@@ -23,11 +23,11 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     """Each length."""
     lesson = Lesson(find("day02").solution).module
     shapes = [{"elements": n} for n in ELEMENTS]
-    figures = peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
+    figures = kernel_peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
     return {
-        "torch": peers.torch_version(),
+        "torch": kernel_peers.torch_version(),
         "threads": lesson.THREADS,
-        "most_buffers": peers.MOST_BUFFERS,
+        "most_buffers": kernel_peers.MOST_BUFFERS,
         "shapes": figures,
     }
 
@@ -37,25 +37,25 @@ def memory_needed(elements: int) -> int:
     return (COPIES_ALIVE * 4 + 2) * elements
 
 
-def measure(lesson: Any, elements: int, l2_bytes: int, rng: np.random.Generator) -> peers.Figures:
-    """One length: see `peers.beside`."""
-    generator, moved = peers.random_numbers(rng), BYTES * elements
+def measure(lesson: Any, elements: int, l2_bytes: int, rng: np.random.Generator) -> kernel_peers.Figures:
+    """One length: see `kernel_peers.beside`."""
+    generator, moved = kernel_peers.random_numbers(rng), BYTES * elements
     buffers = [
         (
             generator.standard_normal(elements, np.float32).astype(DTYPES["bfloat16"]),
             generator.standard_normal(elements, np.float32),
         )
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
 
     def widened(src: Any, dst: Any) -> Any:
         lesson.widen(src, dst)
         return dst
 
-    sample = peers.rows_to_check(elements, rng)
-    host = peers.host_rows(buffers[0][0], sample)
+    sample = kernel_peers.rows_to_check(elements, rng)
+    host = kernel_peers.host_rows(buffers[0][0], sample)
     expected = oracles.widen(host, np.zeros(len(host), np.float32))
     calls = {"ours": widened, "cupy": lambda src, _: src.astype(np.float32), "torch": lambda src, _: src.float()}
-    return peers.functions_beside(
+    return kernel_peers.functions_beside(
         f"{elements} elements", moved, buffers, sample, calls, lambda answer, _: exact(answer, expected)
     )

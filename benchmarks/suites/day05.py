@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from engine import device
 from grader import oracles
 from grader.compare import exact
@@ -28,9 +28,9 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
         for vocabulary, hidden in TABLES
         for tokens in TOKENS
     ]
-    figures = peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "dtype": "bfloat16", "threads": lesson.THREADS}
-    return {**common, "most_buffers": peers.MOST_BUFFERS, "shapes": figures}
+    figures = kernel_peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {"torch": kernel_peers.torch_version(), "dtype": "bfloat16", "threads": lesson.THREADS}
+    return {**common, "most_buffers": kernel_peers.MOST_BUFFERS, "shapes": figures}
 
 
 def memory_needed(tokens: int, vocabulary: int, hidden: int) -> int:
@@ -40,23 +40,23 @@ def memory_needed(tokens: int, vocabulary: int, hidden: int) -> int:
 
 def measure(
     lesson: Any, tokens: int, vocabulary: int, hidden: int, l2_bytes: int, rng: np.random.Generator
-) -> peers.Figures:
-    """One text: see `peers.beside`. Each set of buffers has ids of its own, so that it reads other rows."""
+) -> kernel_peers.Figures:
+    """One text: see `kernel_peers.beside`. Each set of buffers has ids of its own, so that it reads other rows."""
     import cupy
 
     kind = DTYPES["bfloat16"]
-    table = peers.random_numbers(rng).standard_normal((vocabulary, hidden), np.float32).astype(kind)
+    table = kernel_peers.random_numbers(rng).standard_normal((vocabulary, hidden), np.float32).astype(kind)
     moved = 2 * tokens * hidden * kind.itemsize + 4 * tokens
     buffers = [
         (cupy.asarray(rng.integers(0, vocabulary, tokens, dtype=np.int32)), table)
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
-    sample = peers.rows_to_check(tokens, rng)
+    sample = kernel_peers.rows_to_check(tokens, rng)
     bits = np.asarray(device.to_host(table.view(np.uint16)))
-    expected = oracles.embedding(peers.host_rows(buffers[0][0], sample), bits.view(kind))
+    expected = oracles.embedding(kernel_peers.host_rows(buffers[0][0], sample), bits.view(kind))
     calls = {"ours": lesson.embedding, "cupy": cupy_indexing, "torch": torch_embedding}
     what = f"{tokens} tokens of {vocabulary} × {hidden}"
-    return peers.functions_beside(what, moved, buffers, sample, calls, lambda answer, _: exact(answer, expected))
+    return kernel_peers.functions_beside(what, moved, buffers, sample, calls, lambda answer, _: exact(answer, expected))
 
 
 def cupy_indexing(ids: Any, table: Any) -> Any:

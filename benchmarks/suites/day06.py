@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from grader import budget, oracles
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -23,9 +23,9 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     """Each function and shape, in float32."""
     lesson = Lesson(find("day06").solution).module
     shapes = [{"function": f, "rows": rows, "columns": n} for f in FUNCTIONS for n in COLUMNS for rows in ROWS]
-    figures = peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
-    return {**common, "most_buffers": peers.MOST_BUFFERS, "shapes": figures}
+    figures = kernel_peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {"torch": kernel_peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
+    return {**common, "most_buffers": kernel_peers.MOST_BUFFERS, "shapes": figures}
 
 
 def memory_needed(function: str, rows: int, columns: int) -> int:
@@ -35,14 +35,14 @@ def memory_needed(function: str, rows: int, columns: int) -> int:
 
 def measure(
     lesson: Any, function: str, rows: int, columns: int, l2_bytes: int, rng: np.random.Generator
-) -> peers.Figures:
-    """One function on one shape: see `peers.beside`."""
-    generator, moved = peers.random_numbers(rng), 4 * rows * columns + 4 * rows
-    count = peers.buffers_needed(moved, l2_bytes)
+) -> kernel_peers.Figures:
+    """One function on one shape: see `kernel_peers.beside`."""
+    generator, moved = kernel_peers.random_numbers(rng), 4 * rows * columns + 4 * rows
+    count = kernel_peers.buffers_needed(moved, l2_bytes)
     buffers = [(generator.standard_normal((rows, columns), np.float32),) for _ in range(count)]
 
-    sample = peers.rows_to_check(rows, rng)
-    x = peers.host_rows(buffers[0][0], sample)
+    sample = kernel_peers.rows_to_check(rows, rng)
+    x = kernel_peers.host_rows(buffers[0][0], sample)
     calls: dict[str, Callable[..., Any]] = {"ours": getattr(lesson, function)}
     if function == "row_max":
         expected, allowed = oracles.row_max(x), budget.row_max(x)
@@ -51,5 +51,5 @@ def measure(
         expected, allowed = oracles.row_sum(x), budget.row_sum(x)
         calls |= {"cupy": lambda x: x.sum(axis=1), "torch": lambda x: x.sum(1)}
     what = f"{function}, {rows} × {columns}"
-    check = peers.within(expected, x.dtype, allowed)
-    return peers.functions_beside(what, moved, buffers, sample, calls, check)
+    check = kernel_peers.within(expected, x.dtype, allowed)
+    return kernel_peers.functions_beside(what, moved, buffers, sample, calls, check)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from engine import device
 from grader import budget, oracles
 from grader.curriculum import find
@@ -29,8 +29,13 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
         for hidden in HIDDEN
         for rows in ROWS
     ]
-    figures = peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "eps": EPS, "threads": lesson.THREADS, "most_buffers": peers.MOST_BUFFERS}
+    figures = kernel_peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {
+        "torch": kernel_peers.torch_version(),
+        "eps": EPS,
+        "threads": lesson.THREADS,
+        "most_buffers": kernel_peers.MOST_BUFFERS,
+    }
     return {**common, "shapes": figures}
 
 
@@ -39,22 +44,24 @@ def memory_needed(rows: int, hidden: int, dtype: str) -> int:
     return COPIES_ALIVE * rows * hidden * 4
 
 
-def measure(lesson: Any, rows: int, hidden: int, dtype: str, l2_bytes: int, rng: np.random.Generator) -> peers.Figures:
-    """One shape: see `peers.beside`."""
-    generator, kind = peers.random_numbers(rng), DTYPES[dtype]
+def measure(
+    lesson: Any, rows: int, hidden: int, dtype: str, l2_bytes: int, rng: np.random.Generator
+) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`."""
+    generator, kind = kernel_peers.random_numbers(rng), DTYPES[dtype]
     weight = (1 + 0.5 * generator.standard_normal(hidden, np.float32)).astype(kind)
     size = rows * hidden * kind.itemsize
     buffers = [
         (generator.standard_normal((rows, hidden), np.float32).astype(kind), weight)
-        for _ in range(peers.buffers_needed(2 * size, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(2 * size, l2_bytes))
     ]
-    sample = peers.rows_to_check(rows, rng)
-    host = peers.host_rows(buffers[0][0], sample), np.asarray(device.to_host(weight)), EPS
+    sample = kernel_peers.rows_to_check(rows, rng)
+    host = kernel_peers.host_rows(buffers[0][0], sample), np.asarray(device.to_host(weight)), EPS
     expected, allowed = oracles.rmsnorm(*host), budget.rmsnorm(*host)
     calls = {"ours": lambda x, w: lesson.rmsnorm(x, w, EPS), "cupy": cupy_expression, "torch": torch_rms_norm}
     what, moved = f"{rows} × {hidden} {dtype}", 2 * size + weight.nbytes
-    check = peers.within(expected, kind, Allowed(allowed))
-    return peers.functions_beside(what, moved, buffers, sample, calls, check)
+    check = kernel_peers.within(expected, kind, Allowed(allowed))
+    return kernel_peers.functions_beside(what, moved, buffers, sample, calls, check)
 
 
 def cupy_expression(x: Any, weight: Any) -> Any:

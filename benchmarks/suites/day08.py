@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers, products
+from benchmarks import kernel_peers, products
 from grader import budget
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -23,8 +23,12 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     """Each shape."""
     lesson = Lesson(find("day08").solution).module
     shapes = [{"rows": rows, "columns": columns} for rows, columns in SHAPES]
-    figures = peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "threads": lesson.THREADS, "most_buffers": peers.MOST_BUFFERS}
+    figures = kernel_peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {
+        "torch": kernel_peers.torch_version(),
+        "threads": lesson.THREADS,
+        "most_buffers": kernel_peers.MOST_BUFFERS,
+    }
     return {**common, "shapes": figures}
 
 
@@ -33,19 +37,20 @@ def memory_needed(rows: int, columns: int) -> int:
     return 12 * rows * columns
 
 
-def measure(lesson: Any, rows: int, columns: int, l2_bytes: int, rng: np.random.Generator) -> peers.Figures:
-    """One shape: see `peers.beside`. PyTorch multiplies in bfloat16 and rounds its result."""
-    generator, moved = peers.random_numbers(rng), 2 * rows * columns + 4 * columns + 4 * rows
+def measure(lesson: Any, rows: int, columns: int, l2_bytes: int, rng: np.random.Generator) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`. PyTorch multiplies in bfloat16 and rounds its result."""
+    generator, moved = kernel_peers.random_numbers(rng), 2 * rows * columns + 4 * columns + 4 * rows
     given = [
-        products.numbers(generator, (columns,), rows, wide=False) for _ in range(peers.buffers_needed(moved, l2_bytes))
+        products.numbers(generator, (columns,), rows, wide=False)
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
-    sample = peers.rows_to_check(rows, rng)
-    x = peers.host_rows(given[0].x, np.arange(columns))
-    check = products.check_of(x, peers.host_rows(given[0].weight, sample), budget.product)
+    sample = kernel_peers.rows_to_check(rows, rng)
+    x = kernel_peers.host_rows(given[0].x, np.arange(columns))
+    check = products.check_of(x, kernel_peers.host_rows(given[0].weight, sample), budget.product)
     functions = {
         "ours": lambda x, _narrow, weight: lesson.matvec(x, weight),
         "cupy": lambda x, _narrow, weight: weight.astype(np.float32) @ x,
         "torch": lambda _x, narrow, weight: weight @ narrow,
     }
     buffers = [(one.x, one.narrow_x, one.weight) for one in given]
-    return peers.functions_beside(f"{rows} × {columns}", moved, buffers, sample, functions, check)
+    return kernel_peers.functions_beside(f"{rows} × {columns}", moved, buffers, sample, functions, check)

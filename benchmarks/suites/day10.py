@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers, products
+from benchmarks import kernel_peers, products
 from grader import budget
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -18,31 +18,36 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     """Each shape."""
     yesterday = Lesson(find("day09").solution).module
     lesson = Lesson(find("day10").solution).module
-    figures = peers.measured(
+    figures = kernel_peers.measured(
         context, "read", products.shapes(), products.memory_needed, functools.partial(measure, lesson, yesterday)
     )
-    return {"torch": peers.torch_version(), "tile": lesson.TILE, "threads": lesson.THREADS, "shapes": figures}
+    return {"torch": kernel_peers.torch_version(), "tile": lesson.TILE, "threads": lesson.THREADS, "shapes": figures}
 
 
 def measure(
     lesson: Any, yesterday: Any, tokens: int, rows: int, columns: int, l2_bytes: int, rng: np.random.Generator
-) -> peers.Figures:
-    """One shape: see `peers.beside`."""
-    generator, moved = peers.random_numbers(rng), 2 * tokens * columns + 2 * rows * columns + 4 * tokens * rows
+) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`."""
+    generator, moved = kernel_peers.random_numbers(rng), 2 * tokens * columns + 2 * rows * columns + 4 * tokens * rows
     given = [
         products.numbers(generator, (tokens, columns), rows, wide=False)
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
-    sample = peers.rows_to_check(tokens, rng)
-    x, weight = peers.host_rows(given[0].narrow_x, sample), peers.host_rows(given[0].weight, np.arange(rows))
+    sample = kernel_peers.rows_to_check(tokens, rng)
+    x, weight = (
+        kernel_peers.host_rows(given[0].narrow_x, sample),
+        kernel_peers.host_rows(given[0].weight, np.arange(rows)),
+    )
     narrow, wide = [(one.narrow_x, one.weight) for one in given], [(one.x, one.weight) for one in given]
-    others: dict[str, Callable[[], peers.Contender]] = {"day09": lambda: peers.on_cupy(yesterday.matmul, wide, sample)}
-    if peers.has_torch():
-        others["torch"] = lambda: peers.on_torch(lambda x, weight: x @ weight.T, narrow, sample)
-    figures = peers.beside(
+    others: dict[str, Callable[[], kernel_peers.Contender]] = {
+        "day09": lambda: kernel_peers.on_cupy(yesterday.matmul, wide, sample)
+    }
+    if kernel_peers.has_torch():
+        others["torch"] = lambda: kernel_peers.on_torch(lambda x, weight: x @ weight.T, narrow, sample)
+    figures = kernel_peers.beside(
         f"{tokens} × {rows} × {columns}",
         moved,
-        peers.on_cupy(lesson.tensor_core_matmul, narrow, sample),
+        kernel_peers.on_cupy(lesson.tensor_core_matmul, narrow, sample),
         others,
         products.check_of(x, weight, budget.tensor_core_product),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from grader import budget, oracles
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -22,9 +22,9 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     """Each shape, in float32."""
     lesson = Lesson(find("day11").solution).module
     shapes = [{"tokens": t, "heads": heads, "head_dim": dim} for heads, dim in HEADS for t in TOKENS]
-    figures = peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "dtype": "float32", "theta": THETA, "threads": lesson.THREADS}
-    return {**common, "most_buffers": peers.MOST_BUFFERS, "shapes": figures}
+    figures = kernel_peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {"torch": kernel_peers.torch_version(), "dtype": "float32", "theta": THETA, "threads": lesson.THREADS}
+    return {**common, "most_buffers": kernel_peers.MOST_BUFFERS, "shapes": figures}
 
 
 def memory_needed(tokens: int, heads: int, head_dim: int) -> int:
@@ -34,11 +34,11 @@ def memory_needed(tokens: int, heads: int, head_dim: int) -> int:
 
 def measure(
     lesson: Any, tokens: int, heads: int, head_dim: int, l2_bytes: int, rng: np.random.Generator
-) -> peers.Figures:
-    """One shape: see `peers.beside`."""
+) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`."""
     import cupy
 
-    generator = peers.random_numbers(rng)
+    generator = kernel_peers.random_numbers(rng)
     positions = rng.permutation(tokens).astype(np.int32)
     frequencies = lesson.inverse_frequencies(head_dim, THETA)
     moved = 2 * 4 * tokens * heads * head_dim + positions.nbytes + frequencies.nbytes
@@ -48,14 +48,14 @@ def measure(
             cupy.asarray(positions),
             cupy.asarray(frequencies),
         )
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
-    sample = peers.rows_to_check(tokens, rng)
-    host = peers.host_rows(buffers[0][0], sample), positions[sample], frequencies
+    sample = kernel_peers.rows_to_check(tokens, rng)
+    host = kernel_peers.host_rows(buffers[0][0], sample), positions[sample], frequencies
     expected, allowed = oracles.rope(*host), budget.rope(*host)
     calls = {"ours": lesson.rope, "cupy": cupy_expression, "torch": torch_expression}
-    check = peers.within(expected, host[0].dtype, allowed)
-    return peers.functions_beside(f"{tokens} × {heads} × {head_dim}", moved, buffers, sample, calls, check)
+    check = kernel_peers.within(expected, host[0].dtype, allowed)
+    return kernel_peers.functions_beside(f"{tokens} × {heads} × {head_dim}", moved, buffers, sample, calls, check)
 
 
 def cupy_expression(x: Any, positions: Any, frequencies: Any) -> Any:

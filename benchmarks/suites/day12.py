@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from grader import budget, oracles
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -21,9 +21,9 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     """Each shape, in float32."""
     lesson = Lesson(find("day12").solution).module
     shapes = [{"rows": rows, "columns": n} for n in COLUMNS for rows in ROWS]
-    figures = peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
-    return {**common, "most_buffers": peers.MOST_BUFFERS, "shapes": figures}
+    figures = kernel_peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {"torch": kernel_peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
+    return {**common, "most_buffers": kernel_peers.MOST_BUFFERS, "shapes": figures}
 
 
 def memory_needed(rows: int, columns: int) -> int:
@@ -31,19 +31,19 @@ def memory_needed(rows: int, columns: int) -> int:
     return COPIES_ALIVE * rows * columns * 4
 
 
-def measure(lesson: Any, rows: int, columns: int, l2_bytes: int, rng: np.random.Generator) -> peers.Figures:
-    """One shape: see `peers.beside`."""
-    generator, moved = peers.random_numbers(rng), 2 * 4 * rows * columns
+def measure(lesson: Any, rows: int, columns: int, l2_bytes: int, rng: np.random.Generator) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`."""
+    generator, moved = kernel_peers.random_numbers(rng), 2 * 4 * rows * columns
     buffers = [
         (4 * generator.standard_normal((rows, columns), np.float32),)
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
-    sample = peers.rows_to_check(rows, rng)
-    x = peers.host_rows(buffers[0][0], sample)
+    sample = kernel_peers.rows_to_check(rows, rng)
+    x = kernel_peers.host_rows(buffers[0][0], sample)
     expected, allowed = oracles.softmax(x), budget.softmax(x)
     calls = {"ours": lesson.softmax, "cupy": cupy_expression, "torch": lambda x: x.softmax(1)}
-    check = peers.within(expected, x.dtype, allowed)
-    return peers.functions_beside(f"{rows} × {columns}", moved, buffers, sample, calls, check)
+    check = kernel_peers.within(expected, x.dtype, allowed)
+    return kernel_peers.functions_beside(f"{rows} × {columns}", moved, buffers, sample, calls, check)
 
 
 def cupy_expression(x: Any) -> Any:

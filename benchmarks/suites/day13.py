@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers, products
+from benchmarks import kernel_peers, products
 from engine import device
 from grader import budget, oracles
 from grader.attention_inputs import operations
@@ -31,14 +31,14 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     figures = attention_figures(context, lesson.causal_attention, shapes)
     for shape in figures:
         shape["score_bytes"] = lesson.score_bytes(shape["tokens"], HEADS)
-    return {"torch": peers.torch_version(), "head_dim": HEAD_DIM, "threads": lesson.THREADS, "shapes": figures}
+    return {"torch": kernel_peers.torch_version(), "head_dim": HEAD_DIM, "threads": lesson.THREADS, "shapes": figures}
 
 
 def attention_figures(
     context: dict[str, Any], attention: Callable[..., Any], shapes: list[dict[str, int]]
-) -> list[peers.Figures]:
+) -> list[kernel_peers.Figures]:
     """Each shape, for this day and those that are measured beside it."""
-    return peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, attention))
+    return kernel_peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, attention))
 
 
 def memory_needed(tokens: int, length: int, heads: int, kv_heads: int) -> int:
@@ -54,21 +54,21 @@ def measure(
     kv_heads: int,
     l2_bytes: int,
     rng: np.random.Generator,
-) -> peers.Figures:
-    """One shape: see `peers.beside`. The bytes are those of the arguments and the result."""
-    generator = peers.random_numbers(rng)
+) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`. The bytes are those of the arguments and the result."""
+    generator = kernel_peers.random_numbers(rng)
     moved = 4 * HEAD_DIM * 2 * (tokens * heads + length * kv_heads)
     sizes = (tokens, heads, HEAD_DIM), (length, kv_heads, HEAD_DIM), (length, kv_heads, HEAD_DIM)
     buffers = [
         tuple(generator.standard_normal(size, np.float32) for size in sizes)
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
     sample = np.unique([0, tokens - 1, *rng.integers(0, tokens, QUERIES_CHECKED - 2)])
     expected, allowed = right(tuple(device.to_host(array) for array in buffers[0]), sample)
     functions = {"ours": attention, "cupy": cupy_expression, "torch": torch_attention}
     what = f"{tokens} queries, {length} keys, {heads} heads on {kv_heads}"
-    check = peers.within(expected, FLOAT32, Allowed(0.0, allowed))
-    figures = peers.functions_beside(what, moved, buffers, sample, functions, check)
+    check = kernel_peers.within(expected, FLOAT32, Allowed(0.0, allowed))
+    figures = kernel_peers.functions_beside(what, moved, buffers, sample, functions, check)
     return products.with_operations(figures, operations(buffers[0]))
 
 

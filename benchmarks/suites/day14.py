@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from benchmarks.suites.day13 import HEAD_DIM, attention_figures
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -22,4 +22,4 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
         for tokens, length in QUERIES_KEYS
     ]
     figures = attention_figures(context, lesson.attention, shapes)
-    return {"torch": peers.torch_version(), "head_dim": HEAD_DIM, "threads": lesson.THREADS, "shapes": figures}
+    return {"torch": kernel_peers.torch_version(), "head_dim": HEAD_DIM, "threads": lesson.THREADS, "shapes": figures}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from grader import budget, oracles
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -21,9 +21,9 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     """Each shape, in float32."""
     lesson = Lesson(find("day15").solution).module
     shapes = [{"tokens": tokens, "intermediate": n} for n in INTERMEDIATE for tokens in TOKENS]
-    figures = peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
-    return {**common, "most_buffers": peers.MOST_BUFFERS, "shapes": figures}
+    figures = kernel_peers.measured(context, "copy", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {"torch": kernel_peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
+    return {**common, "most_buffers": kernel_peers.MOST_BUFFERS, "shapes": figures}
 
 
 def memory_needed(tokens: int, intermediate: int) -> int:
@@ -31,19 +31,21 @@ def memory_needed(tokens: int, intermediate: int) -> int:
     return COPIES_ALIVE * tokens * intermediate * 4
 
 
-def measure(lesson: Any, tokens: int, intermediate: int, l2_bytes: int, rng: np.random.Generator) -> peers.Figures:
-    """One shape: see `peers.beside`."""
-    generator, moved = peers.random_numbers(rng), 3 * 4 * tokens * intermediate
+def measure(
+    lesson: Any, tokens: int, intermediate: int, l2_bytes: int, rng: np.random.Generator
+) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`."""
+    generator, moved = kernel_peers.random_numbers(rng), 3 * 4 * tokens * intermediate
     buffers = [
         tuple(generator.standard_normal((tokens, intermediate), np.float32) for _ in range(2))
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
-    sample = peers.rows_to_check(tokens, rng)
-    gate, up = (peers.host_rows(array, sample) for array in buffers[0])
+    sample = kernel_peers.rows_to_check(tokens, rng)
+    gate, up = (kernel_peers.host_rows(array, sample) for array in buffers[0])
     expected, allowed = oracles.swiglu(gate, up), budget.swiglu(gate, up)
     calls = {"ours": lesson.swiglu, "cupy": cupy_expression, "torch": torch_expression}
-    check = peers.within(expected, gate.dtype, allowed)
-    return peers.functions_beside(f"{tokens} × {intermediate}", moved, buffers, sample, calls, check)
+    check = kernel_peers.within(expected, gate.dtype, allowed)
+    return kernel_peers.functions_beside(f"{tokens} × {intermediate}", moved, buffers, sample, calls, check)
 
 
 def cupy_expression(gate: Any, up: Any) -> Any:

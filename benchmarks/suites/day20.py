@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from benchmarks.suites.day13 import HEAD_DIM, attention_figures
 from grader.curriculum import find
 from grader.worker import Lesson
@@ -30,4 +30,4 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
     for shape, others in zip(figures, attention_figures(context, before.attention, shapes), strict=True):
         if "median_s" in others:
             shape["day14"] = {name: value for name, value in others.items() if name not in ("cupy", "torch")}
-    return {"torch": peers.torch_version(), "head_dim": HEAD_DIM, "threads": lesson.THREADS, "shapes": figures}
+    return {"torch": kernel_peers.torch_version(), "head_dim": HEAD_DIM, "threads": lesson.THREADS, "shapes": figures}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import kernel_peers
 from grader import oracles
 from grader.compare import Comparison, exact
 from grader.curriculum import find
@@ -30,9 +30,9 @@ def run(context: dict[str, Any]) -> dict[str, Any]:
         for vocabulary in VOCABULARIES
         for rows in ROWS
     ]
-    figures = peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, lesson))
-    common = {"torch": peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
-    return {**common, "most_buffers": peers.MOST_BUFFERS, "shapes": figures}
+    figures = kernel_peers.measured(context, "read", shapes, memory_needed, functools.partial(measure, lesson))
+    common = {"torch": kernel_peers.torch_version(), "dtype": "float32", "threads": lesson.THREADS}
+    return {**common, "most_buffers": kernel_peers.MOST_BUFFERS, "shapes": figures}
 
 
 def memory_needed(rows: int, vocabulary: int, settings: str) -> int:
@@ -42,17 +42,17 @@ def memory_needed(rows: int, vocabulary: int, settings: str) -> int:
 
 def measure(
     lesson: Any, rows: int, vocabulary: int, settings: str, l2_bytes: int, rng: np.random.Generator
-) -> peers.Figures:
-    """One shape: see `peers.beside`. An answer is right if the filters leave each of its tokens."""
-    generator, moved = peers.random_numbers(rng), 4 * rows * vocabulary + 4 * rows
+) -> kernel_peers.Figures:
+    """One shape: see `kernel_peers.beside`. An answer is right if the filters leave each of its tokens."""
+    generator, moved = kernel_peers.random_numbers(rng), 4 * rows * vocabulary + 4 * rows
     buffers = [
         (3 * generator.standard_normal((rows, vocabulary), np.float32),)
-        for _ in range(peers.buffers_needed(moved, l2_bytes))
+        for _ in range(kernel_peers.buffers_needed(moved, l2_bytes))
     ]
     chosen = SETTINGS[settings]
-    sample = peers.rows_to_check(rows, rng)
+    sample = kernel_peers.rows_to_check(rows, rng)
     loose = {**chosen, "top_p": min(1.0, chosen.get("top_p", 1.0) + SLACK)}
-    kept = oracles.sampling(peers.host_rows(buffers[0][0], sample), [[]] * len(sample), loose) > 0
+    kept = oracles.sampling(kernel_peers.host_rows(buffers[0][0], sample), [[]] * len(sample), loose) > 0
     sampler = lesson.Sampler(**chosen)
     calls: dict[str, Callable[..., Any]] = {
         "ours": lambda x: sampler.draw(sampler.weights(x), 0),
@@ -66,7 +66,7 @@ def measure(
         fits = inside & kept[np.arange(len(kept)), np.where(inside, tokens, 0)]
         return exact(fits, np.ones(len(kept), bool))
 
-    return peers.functions_beside(f"{rows} × {vocabulary}, {settings}", moved, buffers, sample, calls, check)
+    return kernel_peers.functions_beside(f"{rows} × {vocabulary}, {settings}", moved, buffers, sample, calls, check)
 
 
 def cupy_sampling(x: Any, top_k: int = 0, top_p: float = 1.0) -> Any:
