@@ -1,14 +1,63 @@
-"""Matrix products on a GPU's tensor cores through cuBLAS, for float32 activations and bfloat16 weights."""
+"""Matrix products on a GPU's tensor cores through cuBLAS, for float32 activations and 16-bit weights.
+
+cuBLAS is called here and not through CuPy, which refuses to record it in a CUDA graph (CuPy issue 6290).
+"""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 # cuda/library_types.h and cublas_api.h
-_BFLOAT16, _FLOAT32 = 14, 0
+_TYPES = {"bfloat16": 14, "float16": 2}
+_FLOAT32 = 0
 _COMPUTE_FLOAT32, _DEFAULT_ALGORITHM = 68, -1
 _TRANSPOSED, _AS_IT_IS = 1, 0
+_SUCCESS = 0
+WORKSPACE_BYTES = 64 << 20  # taken once: inside a graph, cuBLAS may not take memory of its own
+
+
+class CublasError(RuntimeError):
+    """cuBLAS cannot be loaded, or refuses a call; the message says which."""
+
+
+class _Cublas:
+    """The library, and one handle with memory of its own."""
+
+    def __init__(self) -> None:
+        import cupy
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        self.library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
+        self.handle = ctypes.c_void_p()
+        self.check("cublasCreate_v2", ctypes.byref(self.handle))
+        self.workspace = cupy.empty(WORKSPACE_BYTES, "uint8")
+
+    def check(self, name: str, *arguments: Any) -> None:
+        """Call a function of the library.
+
+        Raises:
+            CublasError: it did not succeed.
+        """
+        status = getattr(self.library, name)(*arguments)
+        if status != _SUCCESS:
+            raise CublasError(f"{name} ended with status {status} (cublasStatus_t in cublas_api.h)")
+
+    def on_current_stream(self) -> ctypes.c_void_p:
+        """The handle, set to CuPy's current stream; a change of stream drops the workspace, so it is given again."""
+        import cupy
+
+        stream = cupy.cuda.get_current_stream().ptr
+        self.check("cublasSetStream_v2", self.handle, ctypes.c_void_p(stream))
+        size = ctypes.c_size_t(WORKSPACE_BYTES)
+        self.check("cublasSetWorkspace_v2", self.handle, ctypes.c_void_p(self.workspace.data.ptr), size)
+        return self.handle
+
+
+@functools.cache
+def _cublas() -> _Cublas:
+    return _Cublas()
 
 
 PARTS = 3  # 8 bits each: all 24 of a float32
@@ -47,18 +96,20 @@ def product_into(x: Any, weight: Any, out: Any, add: bool = False) -> None:
     cuBLAS counts columns first, so it is told to compute the transposed product.
 
     Args:
-        x: [tokens, in] bfloat16, on the GPU.
-        weight: [out, in] bfloat16.
+        x: [tokens, in] bfloat16 or float16, on the GPU.
+        weight: [out, in], alike.
         out: [tokens, out] float32; so are all sums.
-    """
-    import cupy
-    from cupy_backends.cuda.libs import cublas
 
+    Raises:
+        CublasError: cuBLAS refuses.
+    """
     rows, width = weight.shape
-    alpha, old = ctypes.c_float(1.0), ctypes.c_float(1.0 if add else 0.0)
-    handle = cupy.cuda.device.get_cublas_handle()
-    cublas.gemmEx(
-        handle, _TRANSPOSED, _AS_IT_IS, rows, x.shape[0], width, ctypes.addressof(alpha),
-        weight.data.ptr, _BFLOAT16, width, x.data.ptr, _BFLOAT16, width, ctypes.addressof(old),
-        out.data.ptr, _FLOAT32, rows, _COMPUTE_FLOAT32, _DEFAULT_ALGORITHM,
+    kind = _TYPES[weight.dtype.name]
+    one, old = ctypes.c_float(1.0), ctypes.c_float(1.0 if add else 0.0)
+    cublas = _cublas()
+    address = ctypes.c_void_p
+    cublas.check(
+        "cublasGemmEx", cublas.on_current_stream(), _TRANSPOSED, _AS_IT_IS, rows, x.shape[0], width, ctypes.byref(one),
+        address(weight.data.ptr), kind, width, address(x.data.ptr), kind, width, ctypes.byref(old),
+        address(out.data.ptr), _FLOAT32, rows, _COMPUTE_FLOAT32, _DEFAULT_ALGORITHM,
     )  # fmt: skip

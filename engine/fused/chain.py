@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,41 +47,47 @@ def why_not_chained() -> str | None:
     return None
 
 
-class Graph:
-    """A sequence of launches, recorded once.
-
-    On the CPU it is the sequence itself. On a GPU it is a CUDA graph: one call of the driver starts all of its kernels, with
-    nothing of Python's between two of them; and where the GPU can, each kernel may start before the one before it has ended
-    (see kernels/decode/chain.cuh).
+def run_all(launches: Sequence[Launch], stream: Any = None, chained: bool = False) -> None:
+    """Launch kernels one after the other.
 
     Args:
-        launches: kernels that wait for the one before by themselves (`wait_for_previous`).
+        stream: cupy's, which is recording; None on the CPU.
+        chained: let each kernel start before the one before has ended. The kernels wait by themselves (`wait_for_previous` in
+            kernels/decode/chain.cuh).
+    """
+    for launch in launches:
+        if stream is not None and chained:
+            _launch_chained(launch, stream)
+        else:
+            launch.run()
+
+
+class Graph:
+    """Work for the device, recorded once.
+
+    On the CPU it is the work itself. On a GPU it is a CUDA graph: one call of the driver starts all of its kernels, with
+    nothing of Python's between two of them.
+
+    Args:
+        work: what to record. It launches on the current stream, always the same, and waits for nothing.
         stream: cupy's, on which it is recorded and run; None on the CPU.
-        chained: False to let kernels start only when the one before has ended.
     """
 
-    def __init__(self, launches: Sequence[Launch], stream: Any, chained: bool = True) -> None:
-        self.launches = tuple(launches)
-        self._stream, self._graph = stream, None
+    def __init__(self, work: Callable[[], None], stream: Any) -> None:
+        self._work, self._stream, self._graph = work, stream, None
         if stream is None:
             return
-        self.chained = chained and why_not_chained() is None
         with stream:
             stream.begin_capture()
             try:
-                for launch in self.launches:
-                    if self.chained:
-                        _launch_chained(launch, stream)
-                    else:
-                        launch.run()
+                work()
             finally:
                 self._graph = stream.end_capture()
 
     def run(self) -> None:
         """Start it; on a GPU, without waiting for the end."""
         if self._graph is None:
-            for launch in self.launches:
-                launch.run()
+            self._work()
         else:
             self._graph.launch(self._stream)
 

@@ -12,7 +12,8 @@ import numpy as np
 from engine import device
 from engine.cache import make_caches
 from engine.evaluate import PromptError
-from engine.fused import chain
+from engine.fused import chain, prefill
+from engine.fused.prefill import Prefill
 from engine.fused.step import EMPTY, DecodeStep, Origin
 from engine.fused.weights import check_sizes, fuse
 from engine.generate import check_arguments, generate
@@ -35,7 +36,7 @@ class FusedEngine:
     Args:
         model: on the device.
         capacity: tokens of a text, prompt included, that the cache has room for; default: the model's context, at most 4,096.
-        weights: `bfloat16`, or `int8`: quantized here, with one scale for each row. The prefill takes bfloat16 in any case.
+        weights: `bfloat16`, or `int8`: quantized here, with one scale for each row.
         chained: False to let each kernel start only when the one before has ended.
 
     Raises:
@@ -52,10 +53,14 @@ class FusedEngine:
         self.caches = make_caches(model.config, self.capacity)
         self.stream = chain.make_stream()
         self._chained = chained
+        device.synchronize()  # the model may still be on its way, on another stream
         with chain.on(self.stream):
             self.step = DecodeStep(fuse(model, weights), model.frequencies, self.caches)
             self._chosen, self._given = self.step.next_token(Origin.CHOSEN), self.step.next_token(Origin.GIVEN)
-        device.synchronize()
+            self._prefill: Prefill | None = None
+            if self.stream is not None and prefill.why_not(self.step.weights) is None:
+                self._prefill = Prefill(self.step.weights, self.step.turns, self.caches)
+        self._steps = 1 if self.stream is None else STEPS_OF_A_GRAPH
         self._greedy: chain.Graph | None = None
         self._logits: chain.Graph | None = None
         self._text = 0  # the one that is being written
@@ -89,18 +94,14 @@ class FusedEngine:
     def _generate(self, ids: list[int], max_tokens: int, strategy: Any, stop_tokens: Container[int]) -> Iterator[int]:
         if max_tokens == 0:
             return
-        device.synchronize()  # steps of another text may still be on their way
-        with chain.on(self.stream):
-            logits = self.prefill(ids)
-            self._text += 1
-            text, history = self._text, list(ids)
-            stops = list(stop_tokens) if isinstance(stop_tokens, Sequence | set | frozenset) else []
-            self.step.begin(len(ids), max_tokens, stops)
-            self.step.chosen[...] = strategy.choose(logits, [history], 0)
-            self._chosen.run()
+        self.prefill(ids)
+        stops = list(stop_tokens) if isinstance(stop_tokens, Sequence | set | frozenset) else []
+        self._begin(len(ids) - 1, max_tokens, stops)
+        self._give(ids[-1])
+        text, history = self._text, list(ids)
         for number, token in enumerate(self._tokens(strategy, history, max_tokens)):
             if token < 0:
-                raise NoTokenError(f"step {number}: the logits have a NaN or nothing that can be chosen")
+                raise NoTokenError(f"token {number}: the logits have a NaN or nothing that can be chosen")
             if token in stop_tokens:
                 return
             history.append(token)
@@ -108,64 +109,72 @@ class FusedEngine:
             if text != self._text:
                 raise RuntimeError("another text was begun: an engine writes one at a time")
 
+    def prefill(self, ids: Sequence[int]) -> None:
+        """The prompt but its last token through the model, into the caches; the last token is the first step's."""
+        self.settle()
+        with chain.on(self.stream):
+            if self._prefill is not None:
+                self._prefill.run(ids[:-1])
+            elif self.step.weights.kind == "bfloat16" and len(ids) > 1:
+                for cache in self.caches:
+                    cache.truncate(0)
+                positions = device.to_device(np.arange(len(ids) - 1, dtype=np.int32))
+                tokens = device.to_device(np.array(ids[:-1], np.int32))
+                forward(self.model, tokens, positions, self.caches, last_only=True)
+            else:
+                for _logits in self.stepwise(ids[:-1]):
+                    pass
+
     def stepwise(self, ids: Sequence[int]) -> Iterator[Any]:
         """A text through the model in a decode step for each token, into the caches.
 
         Yields:
             [1, vocab_size] float32, on the device: logits after each token, valid until the next is asked for.
         """
-        self._text += 1
-        with chain.on(self.stream):
-            self.step.begin(0, len(ids) + 1, ())
+        self.settle()
+        self._begin(0, len(ids) + 1, ())
         for token in ids:
-            with chain.on(self.stream):
-                self.step.chosen[...] = int(token)
-                self._given.run()
+            self._give(token)
             self._logits_graph().run()
             yield self.step.logits
 
-    def prefill(self, ids: Sequence[int]) -> Any:
-        """The prompt through the model, into the caches.
+    def settle(self) -> None:
+        """Wait for what was launched ahead of a text that is not wanted any more."""
+        if self.stream is not None:
+            self.stream.synchronize()
 
-        Returns:
-            [1, vocab_size] float32: logits of the last position.
-        """
-        if self.step.weights.kind == "int8":
-            for _logits in self.stepwise(ids):
-                pass
-            return self.step.logits
-        for cache in self.caches:
-            cache.truncate(0)
-        positions = device.to_device(np.arange(len(ids), dtype=np.int32))
-        return forward(self.model, device.to_device(np.array(ids, np.int32)), positions, self.caches, last_only=True)
+    def _begin(self, position: int, limit: int, stop_tokens: Sequence[int]) -> None:
+        self._text += 1
+        with chain.on(self.stream):
+            self.step.begin(position, limit, stop_tokens)
+
+    def _give(self, token: int) -> None:
+        """A token of the text as the next step's."""
+        with chain.on(self.stream):
+            self.step.chosen[...] = int(token)
+            self._given.run()
 
     def _tokens(self, strategy: Any, history: list[int], max_tokens: int) -> Iterator[int]:
         """Each token as it comes; steps are launched ahead as far as the strategy allows."""
-        room = self.capacity - len(history) + 1
-        launched = 1
-        for number in range(min(max_tokens, room)):
+        most = min(max_tokens, self.capacity - len(history) + 1)
+        launched = 0
+        for number in range(most):
             if isinstance(strategy, Greedy):
-                while launched < min(number + AHEAD, max_tokens, room):
+                while launched < min(number + AHEAD, most):
                     self._greedy_graph().run()
-                    launched += len(self._greedy_graph().launches) // self._launches_of_a_step
-            elif number == launched:
+                    launched += self._steps
+            else:
                 self._choose(strategy, history, number)
-                launched += 1
             yield self._wait_for(number)
-
-    @property
-    def _launches_of_a_step(self) -> int:
-        return 5 * self.config.num_hidden_layers + 2
 
     def _greedy_graph(self) -> chain.Graph:
         if self._greedy is None:
-            steps = 1 if self.stream is None else STEPS_OF_A_GRAPH
-            self._greedy = self.step.greedy(self.stream, steps, self._chained)
+            self._greedy = self.step.greedy(self.stream, self._steps, self._chained)
         return self._greedy
 
     def _logits_graph(self) -> chain.Graph:
         if self._logits is None:
-            self._logits = chain.Graph(self.step.to_logits(), self.stream, self._chained)
+            self._logits = self.step.graph(self.step.to_logits(), self.stream, self._chained)
         return self._logits
 
     def _choose(self, strategy: Any, history: Sequence[int], number: int) -> None:

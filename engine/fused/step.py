@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -177,6 +178,11 @@ class DecodeStep:
         )  # fmt: skip
         return Launch(kernel, (1,), 32 * NEXT_TOKEN_WARPS, arguments)
 
+    def graph(self, launches: Sequence[Launch], stream: Any, chained: bool = True) -> Graph:
+        """Launches of a step, recorded once; chained where the device can."""
+        chained = chained and chain.why_not_chained() is None
+        return Graph(functools.partial(chain.run_all, launches, stream, chained), stream)
+
     def greedy(self, stream: Any, steps: int = 1, chained: bool = True) -> Graph:
         """Whole steps that take the largest logit's token."""
-        return Graph([*self.to_logits(), self.next_token(Origin.LARGEST)] * steps, stream, chained)
+        return self.graph([*self.to_logits(), self.next_token(Origin.LARGEST)] * steps, stream, chained)
