@@ -47,6 +47,8 @@ SUITES = [
     "day20",
     "day22",
     "forward",
+    "greedy",
+    "baseline",
     "roofline",
 ]
 

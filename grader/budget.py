@@ -257,6 +257,20 @@ def drawn(probabilities: np.ndarray, draws: int) -> Allowed:
     return Allowed(0.0, np.concatenate([[largest], np.where(probabilities > 0, spread, 0.0)]))
 
 
+LOGITS_OFF = 1e-4  # relative, of a whole model's logits: both sides are float32, so a few thousand roundings apart
+
+
+def greedy_margin(logit_norm: float, vocabulary: int) -> float:
+    """How far apart the two best logits may be so that rounding may still decide which is larger.
+
+    In each of two computations each of the two logits is off by `LOGITS_OFF` of the logits' root mean square.
+
+    Args:
+        logit_norm: Euclidean, of one position's logits.
+    """
+    return 4 * LOGITS_OFF * logit_norm / math.sqrt(vocabulary)
+
+
 # Times what NumPy's float32 leaves. 4: BLAS adds up in about 16 partial sums, each of n/16 terms, where a kernel may have
 # one: the error of a sum grows with the root of its terms. 2: exp, sin and cos are allowed 2 ulp on a GPU, NumPy's have 1.
 # 2: the largest of one sample of errors beside the largest of another.

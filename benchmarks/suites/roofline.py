@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.suites.forward import LLAMA_3_2_1B, REAL, SEED
+from benchmarks.models import LLAMA_3_2_1B, REAL, SEED
 from engine import config, hub, model, roofline_report
 from engine.ops.arguments import BFLOAT16, FLOAT32
 from grader import file_oracles

@@ -13,7 +13,6 @@ from grader.goldens import tiny
 from grader.spec import Allowed, BadInput, Case, DayChecks, Llama, Task
 
 MODEL = "smollm2-135m"
-TOLERANCE = 1e-4  # relative, of logits: both sides are float32, so a few thousand roundings apart
 
 
 def tiny_text(name: str, tokens: int, last_only: bool = False, **changed: Any) -> Callable[..., Sequence[Any]]:
@@ -77,7 +76,7 @@ def kept(args: Sequence[Any], logits: np.ndarray) -> np.ndarray:
 def logits_allowed(_model: Llama, ids: np.ndarray, *_: Any) -> Allowed:
     """The tolerance, of the logits' root mean square."""
     answer = golden(ids)
-    return Allowed(0.0, TOLERANCE * answer["logit_norm"] / np.sqrt(49152))
+    return Allowed(0.0, budget.LOGITS_OFF * answer["logit_norm"] / np.sqrt(49152))
 
 
 def no_tokens(rng: np.random.Generator) -> Sequence[Any]:

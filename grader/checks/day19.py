@@ -13,7 +13,6 @@ from grader.goldens import tiny
 from grader.spec import Allowed, BadInput, Case, DayChecks, Llama, LlamaConfig, Task
 
 MODEL = "smollm2-135m"
-TOLERANCE = 1e-4  # relative, of logits: as on day 17
 LAST = 1  # token of a stored prompt that goes through the model by itself
 Steps = list[tuple[Any, ...]]
 
@@ -173,7 +172,7 @@ def prompt(label: str) -> Callable[..., Sequence[Any]]:
 REAL = Task(
     function="stepwise",
     oracle=lambda _model, ids, *_: np.array(golden(ids)["logits"]),
-    budget=lambda _model, ids, *_: Allowed(0.0, TOLERANCE * golden(ids)["logit_norm"] / np.sqrt(49152)),
+    budget=lambda _model, ids, *_: Allowed(0.0, budget.LOGITS_OFF * golden(ids)["logit_norm"] / np.sqrt(49152)),
     dtype=lambda *_: np.dtype(np.float32),
     compared=lambda args, logits: logits[-1, golden(args[1])["logit_ids"]],
     cases=[Case("SmolLM2-135M: the last token by itself, as Transformers", prompt("capital"))],

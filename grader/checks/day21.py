@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from grader import goldens, small_tokenizer
+from grader import budget, goldens, small_tokenizer
 from grader.goldens import tiny
 from grader.small_tokenizer import ids_of
 from grader.spec import BadInput, Case, DayChecks, Llama, Stream, Task
 
 MODEL = "smollm2-135m"
-TOLERANCE = 1e-4  # relative, of logits: as on day 17
 Make = Callable[[np.random.Generator], Sequence[Any]]
 
 
@@ -22,8 +21,8 @@ Make = Callable[[np.random.Generator], Sequence[Any]]
 
 
 def certain(golden: dict[str, Any], vocabulary: int) -> int:
-    """Greedy tokens up to the first whose margin is so small that rounding may decide otherwise: four times the tolerance."""
-    close = 4 * TOLERANCE * golden["logit_norm"] / vocabulary**0.5
+    """Greedy tokens up to the first whose margin is so small that rounding may decide otherwise."""
+    close = budget.greedy_margin(golden["logit_norm"], vocabulary)
     return next((n for n, margin in enumerate(golden["margins"]) if margin <= close), len(golden["margins"]))
 
 
