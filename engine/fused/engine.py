@@ -23,6 +23,7 @@ from engine.sampling import Greedy
 
 Writer = Callable[[Sequence[int], int, Any, Container[int]], Iterator[int]]
 STEPS_OF_A_GRAPH = 4  # between two graphs the GPU waits a little; the last one may take steps in vain
+FEW = 8  # tokens of a prompt that go through single steps as quickly as together, in the emulator
 AHEAD = 8  # steps that are launched before the host knows the token of the first of them
 
 
@@ -64,6 +65,8 @@ class FusedEngine:
         self._greedy: chain.Graph | None = None
         self._logits: chain.Graph | None = None
         self._text = 0  # the one that is being written
+        self._history: list[int] = []  # of the last text
+        self._held = 0  # so many of its tokens have their keys and values in the caches
 
     def generate(
         self, ids: Sequence[int], max_tokens: int, strategy: Any = None, stop_tokens: Container[int] = ()
@@ -99,40 +102,63 @@ class FusedEngine:
         self._begin(len(ids) - 1, max_tokens, stops)
         self._give(ids[-1])
         text, history = self._text, list(ids)
+        self._history = history
         for number, token in enumerate(self._tokens(strategy, history, max_tokens)):
             if token < 0:
                 raise NoTokenError(f"token {number}: the logits have a NaN or nothing that can be chosen")
             if token in stop_tokens:
                 return
+            self._held = len(history)  # the step has put its input's keys and values into the caches
             history.append(token)
             yield token
             if text != self._text:
                 raise RuntimeError("another text was begun: an engine writes one at a time")
 
-    def prefill(self, ids: Sequence[int]) -> None:
-        """The prompt but its last token through the model, into the caches; the last token is the first step's."""
-        self.settle()
-        with chain.on(self.stream):
-            if self._prefill is not None:
-                self._prefill.run(ids[:-1])
-            elif self.step.weights.kind == "bfloat16" and len(ids) > 1:
-                for cache in self.caches:
-                    cache.truncate(0)
-                positions = device.to_device(np.arange(len(ids) - 1, dtype=np.int32))
-                tokens = device.to_device(np.array(ids[:-1], np.int32))
-                forward(self.model, tokens, positions, self.caches, last_only=True)
-            else:
-                for _logits in self.stepwise(ids[:-1]):
-                    pass
+    def prefill(self, ids: Sequence[int]) -> int:
+        """The prompt but its last token through the model, into the caches; the last token is the first step's.
 
-    def stepwise(self, ids: Sequence[int]) -> Iterator[Any]:
+        In the emulator, what the caches hold of the last text already is kept: a conversation that goes on is not computed
+        again. On a GPU the whole prompt takes milliseconds, and always goes through the same kernels.
+
+        Returns:
+            How many of its tokens were there already.
+        """
+        self.settle()
+        if self._prefill is not None:
+            with chain.on(self.stream):
+                self._prefill.run(ids[:-1])
+            return 0
+        there = 0
+        for mine, held in zip(ids[:-1], self._history[: self._held], strict=False):
+            if mine != held:
+                break
+            there += 1
+        self._history, self._held = list(ids[:-1]), 0  # until they are there
+        new = ids[there:-1]
+        if self.step.weights.kind == "bfloat16" and len(new) > FEW:
+            with chain.on(self.stream):
+                for cache in self.caches:
+                    cache.length = there
+                positions = device.to_device(np.arange(there, len(ids) - 1, dtype=np.int32))
+                forward(self.model, device.to_device(np.array(new, np.int32)), positions, self.caches, last_only=True)
+        else:
+            for _logits in self.stepwise(new, there):
+                pass
+        self._held = len(ids) - 1
+        return there
+
+    def stepwise(self, ids: Sequence[int], position: int = 0) -> Iterator[Any]:
         """A text through the model in a decode step for each token, into the caches.
+
+        Args:
+            position: of the first of them; the caches hold what is before.
 
         Yields:
             [1, vocab_size] float32, on the device: logits after each token, valid until the next is asked for.
         """
         self.settle()
-        self._begin(0, len(ids) + 1, ())
+        self._held = 0
+        self._begin(position, len(ids) + 1, ())
         for token in ids:
             self._give(token)
             self._logits_graph().run()

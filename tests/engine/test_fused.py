@@ -115,6 +115,19 @@ def test_stop_tokens_end_the_text_and_the_engine_goes_on_with_another(on):
     assert list(engine.generate(ids, 20)) == free
 
 
+def test_a_conversation_that_goes_on_is_not_computed_again(on_cpu):
+    model = make_model("tiny-llama")
+    engine, ids = FusedEngine(model, 128), ids_of(30, 259)
+    said = list(engine.generate(ids, 6))
+    for more in (ids_of(2, 259, seed=8), ids_of(20, 259, seed=9)):  # by single steps, and together
+        longer = [*ids, *said, *more]
+        assert engine.prefill(longer) >= len(ids) + len(said) - 1
+        assert list(engine.generate(longer, 6)) == list(generate(model, longer, 6, Greedy()))
+    other = [*ids[:7], 258, *ids[8:]]
+    assert list(engine.generate(other, 6)) == list(generate(model, other, 6, Greedy()))
+    assert engine.prefill([258, 1, 2]) == 0
+
+
 def test_a_text_is_ended_by_the_next(on):
     engine = FusedEngine(make_model("tiny-llama"), 64)
     first = engine.generate(ids_of(4, 259), 10)
