@@ -29,7 +29,10 @@ class Launch:
 
     def run(self) -> None:
         """Launch it on the current stream."""
-        self.kernel(self.grid, (self.threads,), self.arguments, shared_mem=self.shared_bytes)
+        arguments = self.arguments
+        if device.name() == "cuda":  # CuPy takes the host's memory, which must be pinned, by its address
+            arguments = tuple(np.uint64(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in arguments)
+        self.kernel(self.grid, (self.threads,), arguments, shared_mem=self.shared_bytes)
 
 
 def why_not_chained() -> str | None:

@@ -107,7 +107,8 @@ class Prefill:
             of_attention = (q16, k16, v16, layers.attended, layers.attended_scale, np.int32(rows))
             Launch(attention, grid, 2 * QUERIES, of_attention, shared_bytes(config.head_dim)).run()
 
-        layers.hidden[...] = self.embedding[device.to_device(np.array(ids, np.int64))]
+        chosen = self.embedding.view(np.uint16)[device.to_device(np.array(ids, np.int64))]
+        layers.hidden[...] = chosen.view(self.embedding.dtype).astype(np.float32)
         for number, layer in enumerate(self.layers):
             layers.layer(layer, number, attend)
 

@@ -10,6 +10,7 @@ import numpy as np
 from engine import device
 from engine.config import Config
 from engine.model import Model
+from engine.weights import ELEMENT
 
 KINDS = {"bfloat16": 8, "int8": 16}  # numbers of a 16-byte vector
 HEAD_DIMS = (4, 8, 16, 32, 64, 128)  # a key is shared by head_dim / 4 lanes, and a warp by whole keys
@@ -147,12 +148,15 @@ def fuse(model: Model, kind: str = "bfloat16") -> FusedWeights:
         return quantize_rows(values) if kind == "int8" else Matrix(xp.ascontiguousarray(values), unused)
 
     def fused(layer: Any) -> FusedLayer:
-        q, k, v = (layer[f"self_attn.{name}_proj.weight"] for name in "qkv")
-        pairs = xp.stack([layer["mlp.gate_proj.weight"], layer["mlp.up_proj.weight"]], axis=1)
+        def bits(name: str) -> Any:  # moving 16 bits about needs no arithmetic
+            return layer[f"{name}_proj.weight"].view(np.uint16)
+
+        qkv = xp.concatenate([bits(f"self_attn.{name}") for name in "qkv"])
+        pairs = xp.stack([bits("mlp.gate"), bits("mlp.up")], axis=1)
         return FusedLayer(
-            qkv=matrix(xp.concatenate([q, k, v])),
+            qkv=matrix(qkv.view(ELEMENT)),
             output=matrix(layer["self_attn.o_proj.weight"]),
-            gate_up=matrix(pairs.reshape(-1, pairs.shape[-1])),
+            gate_up=matrix(pairs.reshape(-1, pairs.shape[-1]).view(ELEMENT)),
             down=matrix(layer["mlp.down_proj.weight"]),
             input_norm=layer["input_layernorm.weight"],
             post_norm=layer["post_attention_layernorm.weight"],
