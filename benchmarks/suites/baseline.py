@@ -186,7 +186,7 @@ def said(row: Figures) -> str:
 def contenders(peer: Any) -> tuple[bench_report.Subject, list[Contender]]:
     """The engine, and Transformers in four ways, all on the same weights."""
     ours = bench_report.of_engine(models.in_engine(peer), capacity=0, plain=True)
-    weights = sum(weight.nbytes for weight in {id(p): p for p in peer.parameters()}.values())
+    weights = sum(weight.nbytes for weight in peer.parameters())
     theirs = torch_instruments()
 
     def attending(attention: str, make: Callable[[], Any]) -> Callable[[], Any]:
