@@ -17,7 +17,8 @@ from engine.generate import generate
 from engine.model import load
 from engine.ops.forward import forward
 from engine.sampling import Greedy, Sampler
-from grader import llama
+from grader import goldens, llama
+from grader.checks.day21 import certain
 from tests.engine.fused_models import CONFIGS, WIDE, error, fields_of, ids_of, make_model, weights_of
 
 REAL = "smollm2-135m"
@@ -214,17 +215,38 @@ def test_a_cut_keeps_all_multiprocessors_busy():
         assert made.grid <= 132
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("chained", [True, False])
-def test_the_real_model_on_a_gpu(chained):
+@pytest.fixture(scope="module")
+def real_engines():
+    """The real model's engines, made once: by device, and whether kernels are chained."""
+    return {}
+
+
+def real_engine(engines: dict, on: str, chained: bool = True) -> FusedEngine:
     folder = hub.find(REAL)
     if folder is None:
         pytest.skip(f"NOT RUN: the model is not here: python -m engine pull {REAL}")
+    if (on, chained) not in engines:
+        engines[on, chained] = FusedEngine(load(folder), 2304 if on == "cuda" else 128, chained=chained)
+    return engines[on, chained]
+
+
+@pytest.mark.parametrize("prompt", goldens.load(REAL)["prompts"])
+def test_the_real_model_writes_what_transformers_writes(on, real_engines, prompt):
+    golden = goldens.load(REAL)["prompts"][prompt]
+    if on == "cpu" and len(golden["ids"]) > 64:
+        pytest.skip("NOT RUN: thousands of tokens take minutes in the emulator")
+    engine = real_engine(real_engines, on)
+    most = min(certain(golden, engine.config.vocab_size), 8 if on == "cpu" else 1000)
+    assert list(engine.generate(golden["ids"], most)) == golden["greedy"][:most]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("chained", [True, False])
+def test_the_real_model_on_a_gpu(real_engines, chained):
     device.select("cuda")
     try:
-        model = load(folder)
-        engine = FusedEngine(model, 512, chained=chained)
-        ids = ids_of(40, model.config.vocab_size)
+        engine = real_engine(real_engines, "cuda", chained)
+        model, ids = engine.model, ids_of(40, engine.config.vocab_size)
         positions = device.to_device(np.arange(len(ids), dtype=np.int32))
         expected = device.to_host(forward(model, device.to_device(np.array(ids, np.int32)), positions))
         assert error(stepwise(engine, ids), expected) < 1e-5
