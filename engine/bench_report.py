@@ -236,7 +236,7 @@ def show(record: Mapping[str, Any]) -> None:
     roof, priced = record["read"] is not None, record["price_per_hour"] is not None
     how = "day 21's loop" if record["engine"] == "plain" else f"fused steps, {record['weights']} weights"
     title = f"{record['model']} on {record['device']}: {how}, {record['tokens']} tokens after each prompt"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns = ["prompt", "first token", "±", "tokens/s", "±", "peak memory", "runs"]
     columns += (["of read"] if roof else []) + (["$ a million"] if priced else [])
     for column in columns:
@@ -256,6 +256,7 @@ def show(record: Mapping[str, Any]) -> None:
         if priced:
             cells.append(f"{row['dollars_per_million_tokens']:.3g}" if "dollars_per_million_tokens" in row else "-")
         table.add_row(*cells)
+    console.print(title, soft_wrap=True)  # as a table's title it would be as narrow as the table
     console.print(table)
     for words in (*left_out, *notes(record)):
         console.print(words, soft_wrap=True)
