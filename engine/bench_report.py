@@ -54,7 +54,7 @@ class Subject:
 
     Attributes:
         go_on: a text from a prompt, of the likeliest tokens; it ends at none.
-        kind: `fused` or `plain`, see `engine.fused.engine.open_writer`.
+        kind: `fused` or `plain`, see `engine.writing.open_writer`.
         weight_bytes: that a decode step reads at least.
     """
 
@@ -68,19 +68,16 @@ def of_engine(model: Model, capacity: int, weights: str = "bfloat16", plain: boo
     """The engine that `generate` writes with.
 
     Args:
-        capacity, weights, plain: see `engine.fused.engine.open_writer`.
+        capacity, weights, plain: see `engine.writing.open_writer`.
 
     Raises:
         ValueError: see there.
     """
-    from engine.fused.engine import FusedEngine, open_writer
     from engine.sampling import Greedy
-    from engine.weights import bytes_per_token
+    from engine.writing import open_writer
 
-    writer, kind = open_writer(model, capacity, weights, plain=plain)
-    fused = getattr(writer, "__self__", None)  # of a method, its object
-    read = fused.step.weights.bytes_per_token if isinstance(fused, FusedEngine) else bytes_per_token(model.config)
-    return Subject(lambda ids, tokens: writer(ids, tokens, Greedy(), ()), kind, model.config, read)
+    write, kind, weight_bytes = open_writer(model, capacity, weights, plain=plain)
+    return Subject(lambda ids, tokens: write(ids, tokens, Greedy(), ()), kind, model.config, weight_bytes)
 
 
 def prompt(length: int, vocab_size: int) -> list[int]:

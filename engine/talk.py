@@ -91,7 +91,7 @@ def speak(
 
     Args:
         answer: an empty one; it grows with each token, so that something is left where Ctrl-C interrupts.
-        writer: gives the tokens, see `engine.fused.engine.open_writer`.
+        writer: gives the tokens, see `engine.writing.open_writer`.
         show: gets each piece of the text as it comes.
 
     Raises:
@@ -101,7 +101,7 @@ def speak(
 
     generate.check_stop_strings(stop_strings)
     begin = time.perf_counter()
-    tokens = writer(ids, max_tokens, chooser, stop_tokens_of(model, tokenizer))
+    tokens = writer.write(ids, max_tokens, chooser, stop_tokens_of(model, tokenizer))
 
     def heard() -> Iterator[int]:
         for token in tokens:
@@ -173,12 +173,12 @@ def generate(
             repetition_penalty=repetition_penalty, seed=seed,
         )  # fmt: skip
         begin = time.perf_counter()
-        from engine.fused.engine import open_writer
+        from engine.writing import open_writer
 
         _, tokenizer, model = open_model(name, device_name)
         loaded = time.perf_counter() - begin
         ids = tokenizer.encode(prompt_text(prompt))
-        writer, kind = open_writer(model, max(1, len(ids) + max_tokens), weights, plain=mine)
+        writer = open_writer(model, max(1, len(ids) + max_tokens), weights, plain=mine)
         answer = Answer()
         speak(
             answer, writer, model, tokenizer, ids, max_tokens, chooser, stop or [],
@@ -190,7 +190,7 @@ def generate(
         print(json.dumps({
             "text": answer.text, "ids": answer.ids, "prompt_ids": ids, "finish": answer.finish, "device": device.label(),
             "seed": None if greedy else seed, "load_s": loaded, "token_s": answer.times,
-            "tokens_per_s": answer.tokens_per_s, "engine": kind, "weights": weights, "pieces": pieces.in_use(),
+            "tokens_per_s": answer.tokens_per_s, "engine": writer.kind, "weights": weights, "pieces": pieces.in_use(),
         }))  # fmt: skip
         return
     print()
@@ -229,12 +229,12 @@ def chat(
             greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
             repetition_penalty=repetition_penalty, seed=seed,
         )  # fmt: skip
-        from engine.fused.engine import open_writer
+        from engine.writing import open_writer
 
         _, tokenizer, model = open_model(name, device_name)
         beginning = [{"role": "system", "content": system}] if system else []
         tokenizer.apply_chat_template([*beginning, {"role": "user", "content": "?"}])  # a model without one, at once
-        writer, _ = open_writer(model, MOST_OF_A_CHAT, weights, plain=mine)
+        writer = open_writer(model, MOST_OF_A_CHAT, weights, plain=mine)
     from engine import device
 
     with contextlib.suppress(ImportError):

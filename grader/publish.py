@@ -6,7 +6,7 @@ What stays out: the solutions, except those that are asked for, and the mutants,
 solutions too: where `solutions/…/lesson.py` or `kernel.cu` is a link, the engine keeps that file. The engine needs such a
 module to be imported, so a withheld `.py` goes in as its stub: it has every name, and calling one says which day writes it.
 A withheld `.cu` goes in as an `#error` with the same words: a kernel with an empty body would compile and compute garbage.
-A header that nothing in the edition includes stays out.
+A header that nothing in the edition includes stays out; so do the fused steps, which later days build (`BUILT_BY`).
 A learner without the reference still has an engine for the pieces that are solved, since those are the learner's own files.
 A grading compares with the reference where it is there; elsewhere the checks that need it are NOT RUN, and say why.
 
@@ -32,6 +32,8 @@ from grader.edition import Edition
 ROOMS = ("emulator", "engine", "grader", "kernels")
 FILES = (".gitignore", "LICENSE", "curriculum.yaml", "pyproject.toml")
 PICTURES = (".png", ".svg")
+# What later days build, as the engine keeps it: from the edition on that has the solutions up to this day.
+BUILT_BY = {"engine/fused/": 34, "kernels/decode/": 34, "kernels/rows/": 34}
 _CHECKS = re.compile(r"grader/checks/day(\d\d)\.py")
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -150,6 +152,8 @@ def contents(up_to: int, solutions_up_to: int, outcome: Outcome) -> dict[str, Pi
         name = path.relative_to(REPOSITORY).as_posix()
         later = _CHECKS.fullmatch(name)
         if later and int(later[1]) > up_to:
+            continue
+        if any(name.startswith(folder) and solutions_up_to < day for folder, day in BUILT_BY.items()):
             continue
         if name in withheld:
             out[name] = Piece(_left_out(path, withheld[name], up_to).encode())

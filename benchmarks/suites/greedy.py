@@ -65,12 +65,12 @@ def sentences() -> dict[str, list[int]]:
 
 def writers(model: Any) -> dict[str, Writer]:
     """What writes greedily with a model, by name; each is made when its first text is asked for."""
-    from engine.fused.engine import open_writer
     from engine.sampling import Greedy
+    from engine.writing import open_writer
 
     @functools.cache
     def opened(plain: bool) -> Any:
-        return open_writer(model, max(LENGTHS) + TOKENS, plain=plain)[0]
+        return open_writer(model, max(LENGTHS) + TOKENS, plain=plain).write
 
     def write(plain: bool, ids: list[int], tokens: int) -> list[int]:
         return list(opened(plain)(ids, tokens, Greedy(), ()))

@@ -206,7 +206,7 @@ class BatchEngine:
         def attend(number: int, layer: FusedLayer) -> None:
             arguments = (
                 rows.qkv, layer.q_norm, layer.k_norm, self.turns, self.caches.keys[number], self.caches.values[number],
-                self.state, self.parts, self.sums, rows.epsilon, q_scale, np.int32(self.capacity),
+                self.state, self.parts, self.sums, rows.epsilon, q_scale, np.int32(self.capacity), np.int32(0),
             )  # fmt: skip
             grid = (config.num_key_value_heads, self.splits, self.texts)
             Launch(attention, grid, 32 * ATTENTION_WARPS, arguments).run()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine import device
 from engine.fused.weights import KINDS
 
-RING_BYTES = 96 << 10  # of shared memory, for the rings of one block: two kernels of a chain fit on a multiprocessor
+BLOCK_BYTES = 108 << 10  # of shared memory, for activations and rings: blocks of two kernels fit on a multiprocessor
 CPU_WARPS = 4  # of a block in the emulator
 
 
@@ -44,27 +44,29 @@ def make_cut(rows: int, columns: int, kind: str, processors: int, *, warps: int,
 
 
 def balanced(rows: int, columns: int, kind: str, processors: int, least_span: int = 1) -> Cut:
-    """The cut for a GPU in which the least of the last round's warps are idle; of several, the one with the fewest warps.
+    """The cut for a GPU in which the fewest warps of the last round are idle; of several, one with about eight warps.
 
     Args:
         rows, columns: of the matrix.
         processors: multiprocessors, each of which gets a block.
         least_span: rows that must be in one warp.
     """
-    span = 2 if rows % 2 == 0 else 1
-    span = max(span, least_span)
-    units = rows // span
     vectors, groups = group(columns, kind)
 
-    def busy(warps: int) -> float:
-        rounds = -(-units // (processors * warps))
-        return units / (rounds * processors * warps)
+    def rounds(span: int, warps: int) -> int:
+        return -(-(rows // span) // (processors * warps))
 
-    best = max(busy(warps) for warps in range(4, 17))
-    warps = next(w for w in (8, 12, 16, 10, 14, 6, 4, 9, 11, 13, 15, 5, 7) if busy(w) >= best - 0.03)
-    rounds = -(-units // (processors * warps))
-    most = RING_BYTES // (warps * span * vectors * 512)
-    depth = max(1, min(most, groups * rounds))
+    def busy(span: int, warps: int) -> float:
+        return rows // span / (rounds(span, warps) * processors * warps)
+
+    spans = [s for s in (2, 1) if rows % s == 0 and s >= least_span]
+    candidates = [
+        (s, w) for s in spans for w in (8, 12, 16, 10, 14, 6, 4, 9, 11, 13, 15, 5, 7)
+    ]  # the first that is good
+    best = max(busy(*candidate) for candidate in candidates)
+    span, warps = next(candidate for candidate in candidates if busy(*candidate) >= best - 0.03)
+    most = (BLOCK_BYTES - 4 * columns) // (warps * span * vectors * 512)
+    depth = max(1, min(most, groups * rounds(span, warps)))
     return make_cut(rows, columns, kind, processors, warps=warps, span=span, depth=depth)
 
 

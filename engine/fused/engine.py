@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,12 @@ from engine.evaluate import PromptError
 from engine.fused import chain, prefill
 from engine.fused.prefill import Prefill
 from engine.fused.step import EMPTY, DecodeStep, Origin
-from engine.fused.weights import check_sizes, fuse
-from engine.generate import check_arguments, generate
+from engine.fused.weights import fuse
+from engine.generate import check_arguments
 from engine.model import Model
 from engine.ops.forward import forward
 from engine.sampling import Greedy
 
-Writer = Callable[[Sequence[int], int, Any, Container[int]], Iterator[int]]
 STEPS_OF_A_GRAPH = 4  # between two graphs the GPU waits a little; the last one may take steps in vain
 FEW = 8  # tokens of a prompt that go through single steps as quickly as together, in the emulator
 AHEAD = 8  # steps that are launched before the host knows the token of the first of them
@@ -61,7 +59,8 @@ class FusedEngine:
             self._prefill: Prefill | None = None
             if self.stream is not None and prefill.why_not(self.step.weights) is None:
                 self._prefill = Prefill(self.step.weights, self.step.turns, self.caches)
-        self._steps = 1 if self.stream is None else STEPS_OF_A_GRAPH
+        # The emulator's steps have ended when they are launched: ahead of the host there is nothing to win.
+        self._steps, self._ahead = (1, 1) if self.stream is None else (STEPS_OF_A_GRAPH, AHEAD)
         self._greedy: chain.Graph | None = None
         self._logits: chain.Graph | None = None
         self._text = 0  # the one that is being written
@@ -186,7 +185,7 @@ class FusedEngine:
         launched = 0
         for number in range(most):
             if isinstance(strategy, Greedy):
-                while launched < min(number + AHEAD, most):
+                while launched < min(number + self._ahead, most):
                     self._greedy_graph().run()
                     launched += self._steps
             else:
@@ -221,31 +220,3 @@ class FusedEngine:
                     raise RuntimeError(f"the device has ended its work without the token of step {number}")
                 time.sleep(0)
         return int(self.step.tokens[number])
-
-
-def open_writer(model: Model, capacity: int, weights: str = "bfloat16", *, plain: bool = False) -> tuple[Writer, str]:
-    """What writes a model's texts, and its name.
-
-    Args:
-        capacity: tokens of a text, prompt included; at most the model's context.
-        weights: `bfloat16` or `int8`.
-        plain: take the plain loop of day 21, which runs on the learner's pieces.
-
-    Returns:
-        `(ids, max_tokens, strategy, stop_tokens) -> tokens`, and `fused`, or `plain` for the loop of day 21: it also runs
-        models whose sizes the fused kernels do not take.
-
-    Raises:
-        ValueError: int8 weights need the fused kernels, and these cannot run this model.
-    """
-    if not plain:
-        try:
-            check_sizes(model.config, weights)
-        except ValueError:
-            if weights != "bfloat16":
-                raise
-        else:
-            return FusedEngine(model, min(capacity, model.config.max_position_embeddings), weights).generate, "fused"
-    elif weights != "bfloat16":
-        raise ValueError(f"weights is {weights!r}: the plain loop takes bfloat16")
-    return functools.partial(generate, model), "plain"

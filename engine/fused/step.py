@@ -15,7 +15,7 @@ from engine.cache import LayerCache
 from engine.fused import chain
 from engine.fused.chain import Graph, Launch
 from engine.fused.cutting import Cut, cut
-from engine.fused.weights import FusedLayer, FusedWeights, Matrix
+from engine.fused.weights import FusedWeights, Matrix
 
 MOST_STOPS = 63  # tokens that the device looks for; the host sees every token too
 NEXT_TOKEN_WARPS = 16
@@ -139,8 +139,9 @@ class DecodeStep:
         arguments = (*before, matrix.values, matrix.scales, *after)
         return Launch(kernel, (grid,), 32 * warps, arguments, 4 * self.columns[name] + ring_bytes)
 
-    def layer(self, layer: FusedLayer, cache: LayerCache) -> list[Launch]:
+    def layer(self, number: int) -> list[Launch]:
         """The five launches of a layer."""
+        layer, cache = self.weights.layers[number], self.caches[number]
         qk_norm = int(self.weights.has_qk_norm)
         attention = self._kernel("decode_attention_split", "attention.cu", WARPS=ATTENTION_WARPS, QK_NORM=qk_norm)
         # exp2 in place of exp: the scores are in units of log2(e).
@@ -151,7 +152,7 @@ class DecodeStep:
                 attention, (self.config.num_key_value_heads, self.splits), 32 * ATTENTION_WARPS,
                 (
                     self.qkv, layer.q_norm, layer.k_norm, self.turns, cache.keys, cache.values, self.state, self.parts,
-                    self.sums, self.epsilon, q_scale, np.int32(self.capacity),
+                    self.sums, self.epsilon, q_scale, np.int32(self.capacity), np.int32(number > 0),
                 ),
             ),
             self._rows("output", (self.parts, self.sums), layer.output, (self.hidden,)),
@@ -161,11 +162,7 @@ class DecodeStep:
 
     def to_logits(self) -> list[Launch]:
         """From the residual stream to the logits, and the best token of each block."""
-        launches = [
-            one
-            for layer, cache in zip(self.weights.layers, self.caches, strict=True)
-            for one in self.layer(layer, cache)
-        ]
+        launches = [launch for number in range(self.config.num_hidden_layers) for launch in self.layer(number)]
         after = (self.logits, self.best, self.epsilon, np.int32(self.config.vocab_size))
         return [*launches, self._rows("head", (self.hidden, self.weights.norm), self.weights.head, after)]
 

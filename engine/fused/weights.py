@@ -145,7 +145,13 @@ def fuse(model: Model, kind: str = "bfloat16") -> FusedWeights:
     unused = xp.zeros(1, np.float32)
 
     def matrix(values: Any) -> Matrix:
-        return quantize_rows(values) if kind == "int8" else Matrix(xp.ascontiguousarray(values), unused)
+        if kind == "int8":
+            return quantize_rows(values)
+        # Vectors of 16 bytes are loaded. An array of somebody else's may begin anywhere.
+        address = values.ctypes.data if isinstance(values, np.ndarray) else values.data.ptr
+        return Matrix(
+            values if values.flags.c_contiguous and address % 16 == 0 else xp.array(values, order="C"), unused
+        )
 
     def fused(layer: Any) -> FusedLayer:
         def bits(name: str) -> Any:  # moving 16 bits about needs no arithmetic

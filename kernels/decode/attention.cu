@@ -14,6 +14,7 @@
 //   keys     [texts, capacity, KV_HEADS, HEAD_DIM] float, after RoPE; row `position` is written      values   alike
 //   state    [texts, 4]: [0] position of the new token, [2] 1 once the text has ended: the cache is left as it is then
 //   parts    [texts, HEADS, SPLITS, HEAD_DIM] float            sums   [texts, HEADS, SPLITS] float2: m, s
+//   settled  1 where state and old keys were written before a kernel that the one before this has waited for: not in layer 0
 //   grid     KV_HEADS × SPLITS × texts blocks (x, y, z)        block  WARPS warps
 #include <math_constants.h>
 
@@ -76,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     decode_attention_split(const float* __restrict__ qkv, const float* __restrict__ q_gain,
                            const float* __restrict__ k_gain, const float2* __restrict__ turns, float* __restrict__ keys,
                            float* __restrict__ values, const int* __restrict__ state, float* __restrict__ parts,
-                           float2* __restrict__ sums, float epsilon, float q_scale, int capacity) {
+                           float2* __restrict__ sums, float epsilon, float q_scale, int capacity, int settled) {
   __shared__ __align__(16) float q[GROUP][HEAD_DIM], new_key[HEAD_DIM], new_value[HEAD_DIM];
   __shared__ float4 of_warp[WARPS][GROUP][LANES];
   __shared__ float2 sum_of_warp[WARPS][GROUP];
@@ -89,7 +90,28 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   state += 4 * text;
 
   let_next_start();
-  wait_for_previous();
+  if (!settled) wait_for_previous();
+  int position = fresh(state), slice = (position + 1 + SPLITS - 1) / SPLITS;
+  int first = split * slice, last = min(position + 1, first + slice);
+  bool has_new = first <= position && position < last;  // one block of each KV head
+  bool ended = fresh(state + 2);
+
+  // The old keys and values of a round, on their way while something else is done; zeros where there are none.
+  float4 k[UNROLL], v[UNROLL];
+  auto ask = [&](int round) {
+#pragma unroll
+    for (int n = 0; n < UNROLL; n++) {
+      int p = round + n * TOGETHER + beside;
+      size_t from = ((size_t)p * KV_HEADS + kv_head) * LANES + of_position;
+      k[n] = v[n] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      if (p >= last || p >= position) continue;
+      k[n] = fresh(reinterpret_cast<const float4*>(keys) + from);
+      v[n] = fresh(reinterpret_cast<const float4*>(values) + from);
+    }
+  };
+  ask(first + warp * AT_ONCE);
+  if (settled) wait_for_previous();
+
   // Number i of a row of qkv.
   auto row_of_qkv = [&](int row, int i) {
     const float* from = qkv + ((size_t)text * QKV_ROWS + row) * HEAD_DIM + i;
@@ -97,11 +119,6 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     for (int part = 1; part < QKV_PARTS; part++) sum += fresh(from + (size_t)part * gridDim.z * QKV_ROWS * HEAD_DIM);
     return sum;
   };
-  int position = fresh(state), slice = (position + 1 + SPLITS - 1) / SPLITS;
-  int first = split * slice, last = min(position + 1, first + slice);
-  bool has_new = first <= position && position < last;  // one block of each KV head
-  bool ended = fresh(state + 2);
-
   for (int head = warp; head < GROUP + has_new; head += WARPS) {
     bool query = head < GROUP;
     int row = query ? kv_head * GROUP + head : HEADS + kv_head;
@@ -126,26 +143,20 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 #pragma unroll
   for (int head = 0; head < GROUP; head++) query[head] = reinterpret_cast<const float4*>(q[head])[of_position];
   for (int round = first + warp * AT_ONCE; round < last; round += WARPS * AT_ONCE) {
-    float4 k[UNROLL], v[UNROLL];
+    float4 key[UNROLL], value[UNROLL];
 #pragma unroll
     for (int n = 0; n < UNROLL; n++) {
-      int p = round + n * TOGETHER + beside;
-      size_t from = ((size_t)p * KV_HEADS + kv_head) * LANES + of_position;
-      k[n] = v[n] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      if (p < last && p < position) {
-        k[n] = fresh(reinterpret_cast<const float4*>(keys) + from);
-        v[n] = fresh(reinterpret_cast<const float4*>(values) + from);
-      } else if (p < last) {
-        k[n] = reinterpret_cast<const float4*>(new_key)[of_position];
-        v[n] = reinterpret_cast<const float4*>(new_value)[of_position];
-      }
+      bool is_new = has_new && round + n * TOGETHER + beside == position;
+      key[n] = is_new ? reinterpret_cast<const float4*>(new_key)[of_position] : k[n];
+      value[n] = is_new ? reinterpret_cast<const float4*>(new_value)[of_position] : v[n];
     }
+    ask(round + WARPS * AT_ONCE);
 #pragma unroll
     for (int head = 0; head < GROUP; head++) {
       float score[UNROLL], largest = part[head].m;
 #pragma unroll
       for (int n = 0; n < UNROLL; n++) {
-        score[n] = dot(query[head], k[n]);
+        score[n] = dot(query[head], key[n]);
         for (int distance = LANES / 2; distance > 0; distance /= 2) {
           score[n] += __shfl_xor_sync(0xffffffffu, score[n], distance);
         }
@@ -155,7 +166,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       part[head].rise(largest);
 #pragma unroll
       for (int n = 0; n < UNROLL; n++) {
-        if (round + n * TOGETHER + beside < last) part[head].add(exp2f(score[n] - largest), v[n]);
+        if (round + n * TOGETHER + beside < last) part[head].add(exp2f(score[n] - largest), value[n]);
       }
     }
   }

@@ -5,6 +5,10 @@
 // Programming Guide, "Programmatic Dependent Launch and Synchronization") a kernel may start early and do what does not depend on
 // the one before: here, ask for its first weights. It then waits. Every thread must wait before it reads or writes anything but
 // weights, and a kernel must wait even where it reads nothing of the one before: the one after relies on that.
+//
+// The long kernels (gate_up, down, head) let the next one start only when they have waited themselves: there is time enough for
+// its first weights. So whatever starts after one of them finds everything written that was written before it. That is what
+// attention relies on, when it asks for old keys before it waits.
 #pragma once
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && !defined(__CUDA_EMU__)

@@ -20,10 +20,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
-  let_next_start();
   Stream stream(weight, shared + INNER / 4 + warp * (Stream::BYTES / 16), HIDDEN / SPAN, first, gridDim.x * WARPS);
   stream.start();
   wait_for_previous();
+  let_next_start();
 #pragma unroll 4
   for (int i = threadIdx.x; i < INNER / 4; i += THREADS) {
     x[staged<INNER>(i)] = fresh(reinterpret_cast<const float4*>(inner) + i);

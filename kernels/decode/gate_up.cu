@@ -26,10 +26,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
-  let_next_start();
   Stream stream(weight, shared + HIDDEN / 4 + warp * (Stream::BYTES / 16), 2 * INNER / SPAN, first, gridDim.x * WARPS);
   stream.start();
   stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
+  let_next_start();
   each_row(stream, x, first, Nothing{}, [&](int row, float product, float) {
     float mine = row >= 0 ? scaled(product, scales, row) : 0.0f;
     float up = __shfl_down_sync(0xffffffffu, mine, 8);  // the next row's lanes

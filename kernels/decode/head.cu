@@ -23,10 +23,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
-  let_next_start();
   Stream stream(weight, shared + HIDDEN / 4 + warp * (Stream::BYTES / 16), vocab / SPAN, first, gridDim.x * WARPS);
   stream.start();
   stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
+  let_next_start();
   Key mine = NONE;
   each_row(stream, x, first, Nothing{}, [&](int row, float product, float) {
     if (row < 0) return;
