@@ -9,6 +9,8 @@ import collections
 import contextlib
 import functools
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from engine import device
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOT_RUN = "NOT RUN: "
+# Threads of NumPy's own are a third of what it takes to start a lesson's process, and no test multiplies large matrices in one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def why_no_gpu() -> str | None:
@@ -98,6 +102,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("NOT RUN: these are not passes")
         for reason, count in reasons.most_common():
             terminalreporter.write_line(f"{count:>4}  {reason.removeprefix(NOT_RUN)}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_reaches_what_tests_start() -> None:
+    """A shell's background job ignores Ctrl-C, and so would all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

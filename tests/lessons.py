@@ -9,10 +9,16 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 
 import emulator
 from engine import device
 from grader.curriculum import Day
+
+
+def randomly(examples: int) -> settings:
+    """So many examples, however long one takes; the device in use is chosen once for all of them."""
+    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def load(day: Day) -> ModuleType:

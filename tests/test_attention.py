@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -24,7 +24,7 @@ DAY13, DAY14 = lessons.load(NAIVE), lessons.load(GROUPED)
 FLOAT32 = np.dtype(np.float32)
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 both = pytest.mark.parametrize("function", [DAY13.causal_attention, DAY14.attention], ids=["day13", "day14"])
-randomly = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+randomly = lessons.randomly(40)
 
 
 def numbers(

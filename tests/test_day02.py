@@ -7,7 +7,7 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -37,7 +37,7 @@ def assert_right(src: np.ndarray, dst: np.ndarray) -> None:
     assert result.right, (result.problem, result.rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(n=st.integers(0, 2000), spare=st.integers(0, 300), seed=st.integers(0, 2**32 - 1))
 def test_right_for_any_length(on, n, spare, seed):
     assert_right(*numbers(seed, n, spare))

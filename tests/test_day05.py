@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -32,7 +32,7 @@ def assert_right(ids: np.ndarray, table: np.ndarray) -> None:
     assert result.right, (result.problem, result.rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(
     tokens=st.integers(0, 20),
     vocabulary=st.integers(1, 60),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -38,7 +38,7 @@ def assert_right(function: str, x: np.ndarray) -> None:
     assert result.right, (function, result.problem, result.rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(
     function=st.sampled_from(sorted(FUNCTIONS)),
     rows=st.integers(0, 5),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -42,7 +42,7 @@ def assert_right(x: np.ndarray, weight: np.ndarray, eps: float = EPS) -> None:
 # ---- numbers ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(
     rows=st.integers(0, 5),
     hidden=st.one_of(st.integers(1, 40), st.integers(1, 2100)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -25,7 +25,7 @@ def numbers(seed: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]
     return x, weight
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(
     rows=st.integers(0, 20),
     columns=st.one_of(st.integers(0, 40), st.integers(0, 2100)),

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -22,7 +22,7 @@ PRODUCT = products.Product(LESSON.matmul, budget.product)
 numbers, run, assert_right = PRODUCT.numbers, PRODUCT.run, PRODUCT.assert_right
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(tokens=st.integers(0, 70), rows=st.integers(0, 70), columns=st.integers(0, 130), seed=st.integers(0, 2**32 - 1))
 def test_right_for_any_shape(on, tokens, rows, columns, seed):
     assert_right(*numbers(seed, tokens, rows, columns))

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -35,7 +35,7 @@ def assert_right(*args: np.ndarray) -> None:
     assert result.right, (result.problem, result.rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(
     count=st.integers(0, 6),
     heads=st.integers(0, 12),

@@ -7,7 +7,7 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -41,7 +41,7 @@ def assert_right(function: str, *args: np.ndarray) -> None:
     assert result.right, (result.problem, result.rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(
     tokens=st.integers(0, 5),
     intermediate=st.one_of(st.integers(0, 20), st.integers(0, 2100)),
@@ -63,7 +63,7 @@ def test_swiglu_for_any_block(on, threads, monkeypatch):
     assert_right("swiglu", *pair(threads, 3, 1367))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(30)
 @given(
     tokens=st.integers(0, 20),
     hidden=st.integers(1, 80),

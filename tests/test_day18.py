@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
@@ -25,7 +25,7 @@ def assert_right(logits: np.ndarray) -> None:
     assert result.right, (result.problem, result.rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@lessons.randomly(60)
 @given(
     rows=st.integers(0, 5),
     vocab=st.one_of(st.integers(1, 40), st.integers(1, 5000)),

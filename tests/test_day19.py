@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import device
@@ -13,14 +13,13 @@ from tests import lessons
 
 DAY = find("day19")
 SOLUTION = lessons.load(DAY)
-randomly = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def address(array) -> int:
     return array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
 
 
-@randomly
+@lessons.randomly(60)
 @given(
     capacity=st.integers(1, 40),
     kv_heads=st.integers(1, 4),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import device
@@ -18,7 +18,6 @@ from tests import lessons
 DAY = find("day20")
 SOLUTION = lessons.load(DAY)
 FLOAT32 = np.dtype(np.float32)
-randomly = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def run(q, k, v, length):
@@ -31,7 +30,7 @@ def assert_right(arguments) -> None:
     assert result.right, (result.problem, result.rows)
 
 
-@randomly
+@lessons.randomly(25)
 @given(
     length=st.one_of(st.integers(1, 40), st.integers(1, 1000)),
     kv_heads=st.integers(1, 3),
