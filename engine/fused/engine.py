@@ -18,7 +18,7 @@ from engine.fused.weights import fuse
 from engine.generate import check_arguments
 from engine.model import Model
 from engine.ops.forward import forward
-from engine.sampling import Greedy
+from engine.sampling import Greedy, Sampler
 
 STEPS_OF_A_GRAPH = 4  # between two graphs the GPU waits a little; the last one may take steps in vain
 FEW = 8  # tokens of a prompt that go through single steps as quickly as together, in the emulator
@@ -27,6 +27,11 @@ AHEAD = 8  # steps that are launched before the host knows the token of the firs
 
 class NoTokenError(ValueError):
     """The logits have a NaN, or nothing that can be chosen."""
+
+
+def needs_no_history(strategy: Any) -> bool:
+    """Whether a sampler can draw a token before the host knows those before it."""
+    return isinstance(strategy, Sampler) and strategy.repetition_penalty == 1 and strategy.temperature > 0
 
 
 class FusedEngine:
@@ -184,12 +189,14 @@ class FusedEngine:
         most = min(max_tokens, self.capacity - len(history) + 1)
         launched = 0
         for number in range(most):
-            if isinstance(strategy, Greedy):
-                while launched < min(number + self._ahead, most):
+            ahead = self._ahead if isinstance(strategy, Greedy) or needs_no_history(strategy) else 1
+            while launched < min(number + ahead, most):
+                if isinstance(strategy, Greedy):
                     self._greedy_graph().run()
                     launched += self._steps
-            else:
-                self._choose(strategy, history, number)
+                else:
+                    self._choose(strategy, history, launched)
+                    launched += 1
             yield self._wait_for(number)
 
     def _greedy_graph(self) -> chain.Graph:
@@ -207,7 +214,11 @@ class FusedEngine:
         graph = self._logits_graph()
         with chain.on(self.stream):
             graph.run()
-            self.step.chosen[...] = strategy.choose(self.step.logits, [history], number)
+            if needs_no_history(strategy):
+                weights = strategy.weights(strategy.scaled(self.step.logits, [()]))
+                self.step.chosen[...] = strategy.draw(weights, number)
+            else:
+                self.step.chosen[...] = strategy.choose(self.step.logits, [history], number)
             self._chosen.run()
 
     def _wait_for(self, number: int) -> int:

@@ -96,9 +96,17 @@ def test_it_writes_what_the_plain_loop_writes(on, name, prompt, capacity):
         assert list(engine.generate(ids, most)) == list(generate(model, ids, most, Greedy(), capacity=capacity)), most
 
 
-def test_sampled_tokens_are_the_plain_loops(on):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 0.8, "top_k": 20, "repetition_penalty": 1.1, "seed": 4},
+        {"temperature": 1.2, "top_p": 0.9, "min_p": 0.01, "seed": 5},  # drawn ahead of the host
+        {"temperature": 0.0},
+    ],
+)
+def test_sampled_tokens_are_the_plain_loops(on, settings):
     model = make_model("tiny-llama")
-    ids, strategy = ids_of(5, 259), Sampler(temperature=0.8, top_k=20, repetition_penalty=1.1, seed=4)
+    ids, strategy = ids_of(5, 259), Sampler(**settings)
     expected = list(generate(model, ids, 12, strategy))
     assert list(FusedEngine(model, 64).generate(ids, 12, strategy)) == expected
     assert len(set(expected)) > 3
