@@ -28,7 +28,9 @@ def write(folder: Path, name: str, machine: dict[str, Any], figures: dict[str, A
         ValueError: a figure is NaN or infinite, which nothing measured is, or named as the record's own keys are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    program = f"python {Path(sys.argv[0]).resolve().relative_to(REPOSITORY).as_posix()}"
+    script = Path(sys.argv[0]).resolve().relative_to(REPOSITORY)
+    package = script.name == "__main__.py"
+    program = f"python -m {'.'.join(script.parent.parts)}" if package else f"python {script.as_posix()}"
     record = head(program, sys.argv[1:], machine)
     if taken := record.keys() & figures.keys():
         raise ValueError(f"{name}: the figures have the record's own keys {', '.join(sorted(taken))}")

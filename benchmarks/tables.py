@@ -19,7 +19,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks import engine_tables, roofline_tables  # noqa: E402
+from benchmarks import engine_tables, peer_tables, roofline_tables  # noqa: E402
 
 BLOCK = re.compile(r"(<!-- measured: begin (\S+) -->\n)(.*?)(<!-- measured: end -->)", re.DOTALL)
 NOT_MEASURED = "Not measured yet.\n"
@@ -339,6 +339,9 @@ TABLES = {
     "greedy": Table(("greedy",), engine_tables.greedy),
     "baseline": Table(("baseline",), engine_tables.baseline),
     "baseline-lengths": Table(("baseline",), engine_tables.lengths),
+    "peers": Table(("peers",), peer_tables.of_record("peers")),
+    "peers-smollm2": Table(("peers-smollm2-135m",), peer_tables.of_record("peers-smollm2-135m")),
+    "peers-bar": Table(("peers",), peer_tables.bar, also=("peers-smollm2-135m",)),
     "roofline": Table(("roofline",), roofline_tables.of_model("Llama-3.2-1B")),
     "roofline-smollm2": Table(("roofline",), roofline_tables.of_model("SmolLM2-135M")),
     "validation": Table(("corpus",), validation, also=("sanitizer",)),

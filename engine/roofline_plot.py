@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
-import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine import pictures
 from engine.roofline_report import machine_of, scaled, title
 
 FORMATS = (".svg", ".png", ".pdf")
+SALT = "roofline"
 WIDTH, HEIGHT = 6.4, 5.0  # inches, of one pass
 NEAR = 0.03  # of a decade: points so close share a label
 COLOURS = {"bytes": "#1f6fb4", "operations": "#c2571a", None: "#444444"}
@@ -47,21 +46,14 @@ def write(path: Path, where: str, passes: Sequence[Figures], ceilings: Figures |
     if path.suffix == ".svg":
         path.write_text(svg(where, passes, ceilings), encoding="utf-8")
         return
-    with _style():
+    with pictures.style(SALT):
         _figure(where, passes, ceilings).savefig(path, dpi=160)
 
 
 def svg(where: str, passes: Sequence[Figures], ceilings: Figures | None) -> str:
     """The picture as SVG, the same for the same figures; what it shows is in its description, for who cannot see it."""
-    out = io.StringIO()
-    with _style():
-        _figure(where, passes, ceilings).savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    described = f"<title>{html.escape(where)}</title><desc>{html.escape(description(passes, ceilings))}</desc>"
-    text = re.sub(r"<metadata>.*?</metadata>", "", out.getvalue(), flags=re.DOTALL)
-    text = re.sub(
-        r"<svg[^>]*>", lambda found: found[0].replace("<svg", '<svg role="img"', 1) + described, text, count=1
-    )
-    return re.sub(r"[ \t]+\n", "\n", text)
+    with pictures.style(SALT):
+        return pictures.drawn(_figure(where, passes, ceilings), where, description(passes, ceilings))
 
 
 def description(passes: Sequence[Figures], ceilings: Figures | None) -> str:
@@ -83,15 +75,6 @@ def _points(figures: Figures) -> list[tuple[str, float, float, str | None]]:
         for row in figures["kernels"]
         if row["operations"] and "median_s" in row
     ]
-
-
-def _style() -> Any:
-    import matplotlib as mpl
-
-    return mpl.rc_context({
-        "svg.fonttype": "none", "svg.hashsalt": "roofline", "font.size": 9, "axes.spines.top": False,
-        "axes.spines.right": False, "grid.color": "#e4e4e4", "grid.linewidth": 0.6, "axes.axisbelow": True,
-    })  # fmt: skip
 
 
 def _figure(where: str, passes: Sequence[Figures], ceilings: Figures | None) -> Any:

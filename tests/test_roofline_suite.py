@@ -103,7 +103,7 @@ def test_tables(fake):
 
 
 def test_pictures(fake, tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("docs_roofline", REPOSITORY / "docs" / "roofline.py")
+    spec = importlib.util.spec_from_file_location("docs_plots", REPOSITORY / "docs" / "plots.py")
     docs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(docs)
     (tmp_path / "docs").mkdir()
@@ -113,7 +113,7 @@ def test_pictures(fake, tmp_path, monkeypatch, capsys):
 
     def main(*arguments: str) -> int:
         path.write_text(json.dumps(record))
-        monkeypatch.setattr(sys, "argv", ["docs/roofline.py", *arguments])
+        monkeypatch.setattr(sys, "argv", ["docs/plots.py", *arguments])
         return docs.main(tmp_path)
 
     assert main("--check") == 1

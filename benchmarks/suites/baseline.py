@@ -207,7 +207,7 @@ def contenders(peer: Any) -> tuple[bench_report.Subject, list[Contender]]:
             whole=True,
             compiled=True,
         ),
-        Contender(LOOP, attending("sdpa", lambda: compiled_loop(peer, PROMPT + TOKENS)), theirs, compiled=True),
+        Contender(LOOP, attending("sdpa", lambda: compiled_loop(peer)), theirs, compiled=True),
     ]
 
 
@@ -249,33 +249,11 @@ def generated(peer: Any, **options: Any) -> Answer:
     return answer
 
 
-def compiled_loop(peer: Any, capacity: int, **options: Any) -> Continue:
-    """A decode step compiled with CUDA graphs over a static cache, the likeliest token, and nothing else.
+def compiled_loop(peer: Any) -> Continue:
+    """A decode step compiled with CUDA graphs over a static cache, the likeliest token, and nothing else."""
+    from benchmarks.peers.hugging_face import Loop
 
-    Args:
-        options: of `torch.compile`, in place of those.
-    """
-    import torch
-    import transformers
-
-    cache = transformers.StaticCache(config=peer.config, max_cache_len=capacity)
-    compiled = torch.compile(peer, **(options or {"mode": "reduce-overhead"}))
-
-    @torch.no_grad()
-    def next_token(model: Any, tokens: Any) -> Any:
-        torch.compiler.cudagraph_mark_step_begin()
-        logits = model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-        return logits[:, -1].argmax(dim=-1, keepdim=True)
-
-    def go_on(ids: Sequence[int], tokens: int) -> Iterator[int]:
-        cache.reset()
-        token = next_token(peer, torch.tensor([list(ids)], device=peer.device))
-        for number in range(tokens):
-            if number:
-                token = next_token(compiled, token)
-            yield int(token)
-
-    return go_on
+    return Loop(peer.requires_grad_(False), "reduce-overhead").go_on
 
 
 def tidy() -> None:

@@ -1,9 +1,10 @@
-"""Draws the rooflines of the recorded machines, for the pages.
+"""Draws the plots of the recorded machines, for the pages: rooflines, and engines side by side.
 
-    python docs/roofline.py [--check]
+    python docs/plots.py [--check]
 
-Each `results/<machine>/roofline.json` gives a picture for each of its models. --check only compares: the figures in a picture's
-description with those of the record, and nothing else, since another version of matplotlib draws other lines.
+Each `results/<machine>/roofline.json` gives a picture for each of its models, each `peers*.json` one. --check only compares:
+the figures in a picture's description with those of the record, and nothing else, since another version of matplotlib draws
+other lines.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from benchmarks import roofline_tables  # noqa: E402
+from benchmarks import peer_plot, roofline_tables  # noqa: E402
 from engine import roofline_plot  # noqa: E402
 
 
@@ -31,6 +32,10 @@ def pictures(root: Path = DOCS.parent) -> Iterator[tuple[Path, str]]:
             where = f"{entry['model']} on {record['machine']['gpu']}"
             name = roofline_tables.picture(path.parent.name, entry["model"])
             yield root / "docs" / name, roofline_plot.svg(where, entry["passes"], record["ceilings"])
+    for path in sorted((root / "results").glob("*/peers*.json")):
+        record = json.loads(path.read_text())
+        if not path.stem.endswith("-only") and peer_plot.described(record):
+            yield root / "docs" / peer_plot.picture(path.parent.name, path.stem), peer_plot.svg(record)
 
 
 def said(svg: str) -> str:
