@@ -72,6 +72,7 @@ class Worker:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "OPENBLAS_NUM_THREADS": "1",  # starting as many threads as cores takes longer than what they would save here
             "EMULATOR_TIME_LIMIT": str(max(1.0, call_limit_s / 2)),
             "TMPDIR": str(self.scratch),
             "WARP60_SCRATCH": str(self.scratch),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gc
 import importlib.util
 import itertools
 import os
@@ -294,12 +295,15 @@ class Session:
         if not self.count_memory:
             yield peak
             return
+        gc.collect()
+        gc.disable()  # or the peak depends on when it would have run
         tracemalloc.start()
         try:
             yield peak
             peak[0] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
+            gc.enable()
 
     def measure(self, header: dict[str, Any], blob: bytearray) -> dict[str, Any]:
         """Time the function on the GPU: CUDA events, the L2 cache flushed before each call."""

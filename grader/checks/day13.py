@@ -37,7 +37,7 @@ ATTENTION = Task(
         Case("huge keys from token 20 on", changed(tokens(40, 2), huge_from(20))),
         Case("SmolLM2-135M layer 0, real heads", real(MODEL, 24, 24, kv_heads=9)),
         Case("no tokens", tokens(0, 2)),
-        Case("48 tokens, 4 heads of 40", tokens(48, 4, 40), count_costs=True),
+        Case("80 tokens, 3 heads of 24", tokens(80, 3, 24), count_costs=True),
     ],
     bad_input=[
         BadInput("keys of fewer tokens", changed(tokens(9, 2), lambda q, k, v: (q, k[1:], v)), "k"),

@@ -143,13 +143,17 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(folder, tmp_path):
         process.stdin.write(b"Hello\n")
         process.stdin.flush()
         heard = b""
-        while len(heard) < 8:  # the prompt, and the beginning of an answer
-            heard += process.stdout.read1(64)
-        process.send_signal(signal.SIGINT)
-        while "…".encode() not in heard:
+
+        def hear() -> bytes:
             more = process.stdout.read1(4096)
             assert more, heard
-            heard += more
+            return more
+
+        while len(heard) < 8:  # the prompt, and the beginning of an answer
+            heard += hear()
+        process.send_signal(signal.SIGINT)
+        while "…".encode() not in heard:
+            heard += hear()
         out, err = process.communicate(b"/quit\n")
     finally:
         watchdog.cancel()
