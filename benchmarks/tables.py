@@ -19,10 +19,12 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks import engine_tables, peer_tables, roofline_tables  # noqa: E402
+from benchmarks import checkpoint_tables, engine_tables, peer_tables, roofline_tables  # noqa: E402
 
 BLOCK = re.compile(r"(<!-- measured: begin (\S+) -->\n)(.*?)(<!-- measured: end -->)", re.DOTALL)
 NOT_MEASURED = "Not measured yet.\n"
+SUITE = "python benchmarks/gpu.py --suite"
+BESIDE_CEILINGS = f"{SUITE} ceilings --suite"
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Table:
         needs: names of the records it is made of, all of one machine; the first is the one it cites.
         also: names of records that it uses where they exist, from any machine.
         render: heading row, rows and a closing sentence from those records, by name.
+        command: that makes the records; a page that has none of them shows it.
     """
 
     needs: tuple[str, ...]
     render: Callable[[dict[str, Any]], tuple[list[str], list[list[str]], str]]
     also: tuple[str, ...] = ()
+    command: str = ""
 
 
 def microseconds(figures: dict[str, Any]) -> str:
@@ -283,7 +287,7 @@ def throughput(records: dict[str, Any]) -> tuple[list[str], list[list[str]], str
     return ["what", "median", "half the interquartile range"], rows, ""
 
 
-TABLES = {
+TABLES: dict[str, Table | Callable[[dict[str, dict[str, Any]]], str]] = {  # or what makes all of the text
     "day02": bandwidth("day02", "copy", "float()", {"elements": lambda s: f"{s['elements']:,}"}),
     "day05": bandwidth(
         "day05",
@@ -336,14 +340,18 @@ TABLES = {
         {"filter": lambda s: s["settings"], "rows × vocabulary": lambda s: f"{s['rows']:,} × {s['vocabulary']:,}"},
     ),
     "bench": Table(("bench",), engine_tables.bench),
-    "greedy": Table(("greedy",), engine_tables.greedy),
-    "baseline": Table(("baseline",), engine_tables.baseline),
-    "baseline-lengths": Table(("baseline",), engine_tables.lengths),
+    "greedy": Table(("greedy",), engine_tables.greedy, command=f"{SUITE} greedy"),
+    "baseline": Table(("baseline",), engine_tables.baseline, command=f"{BESIDE_CEILINGS} baseline"),
+    "baseline-lengths": Table(("baseline",), engine_tables.lengths, command=f"{BESIDE_CEILINGS} baseline"),
     "peers": Table(("peers",), peer_tables.of_record("peers")),
     "peers-smollm2": Table(("peers-smollm2-135m",), peer_tables.of_record("peers-smollm2-135m")),
     "peers-bar": Table(("peers",), peer_tables.bar, also=("peers-smollm2-135m",)),
-    "roofline": Table(("roofline",), roofline_tables.of_model("Llama-3.2-1B")),
-    "roofline-smollm2": Table(("roofline",), roofline_tables.of_model("SmolLM2-135M")),
+    "roofline": Table(("roofline",), roofline_tables.of_model("Llama-3.2-1B"), command=f"{BESIDE_CEILINGS} roofline"),
+    "roofline-smollm2": Table(
+        ("roofline",), roofline_tables.of_model("SmolLM2-135M"), command=f"{BESIDE_CEILINGS} roofline"
+    ),
+    "checkpoint-1": checkpoint_tables.speeds,
+    "checkpoint-1-kernels": checkpoint_tables.kernels,
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),
@@ -358,8 +366,10 @@ def read(results: Path) -> dict[str, dict[str, Any]]:
     return machines
 
 
-def markdown(table: Table, machines: dict[str, dict[str, Any]]) -> str:
+def markdown(table: Table | Callable[..., str], machines: dict[str, dict[str, Any]]) -> str:
     """The table of every machine that has its records, each with where it comes from."""
+    if not isinstance(table, Table):
+        return table(machines)
     out = []
     for folder, records in machines.items():
         if not all(name in records for name in table.needs):
@@ -372,7 +382,9 @@ def markdown(table: Table, machines: dict[str, dict[str, Any]]) -> str:
         where = machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
         source = f"{where}, {record['date']}, `{record['command']}` → `results/{folder}/{table.needs[0]}.json`."
         out.append("\n".join(f"| {line} |" for line in lines) + f"\n\n{source}" + (f" {note}" if note else "") + "\n")
-    return "\n".join(out) or NOT_MEASURED
+    if out or not table.command:
+        return "\n".join(out) or NOT_MEASURED
+    return checkpoint_tables.not_run(table.needs[0], table.command)
 
 
 def filled(text: str, page: str, machines: dict[str, dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ def load() -> Any:
     """The application with all its commands, in the order of `--help`."""
     import typer
 
-    from engine import bench_command, commands, pulling, roofline_command, talk
+    from engine import bench_command, checkpoint_command, commands, pulling, roofline_command, talk
 
     app = typer.Typer(
         add_completion=False,
@@ -23,7 +23,7 @@ def load() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
         help="A small, fast Llama engine. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
     )
-    for module in (pulling, commands, talk, bench_command, roofline_command):
+    for module in (pulling, commands, talk, bench_command, roofline_command, checkpoint_command):
         module.register(app)
     return app
 

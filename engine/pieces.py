@@ -135,6 +135,7 @@ PIECES = tuple(
             ENGINE / "generate.py",
             ENGINE / "benchmark.py",
             ENGINE / "roofline.py",
+            ENGINE / "checkpoint.py",
         )
         if path.stem not in ("__init__", "arguments", "attend", "linear")
     )

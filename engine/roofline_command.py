@@ -6,6 +6,7 @@ The pass is that of the lessons, day 17's, as `generate` makes it with `--mine`:
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ def roofline(
     """Time every kernel of a pass of the plain loop, and hold it against the machine's ceilings."""
     with errors():
         use_pieces(mine)
-        from engine import device, roofline_plot, roofline_report
+        from engine import device, machine, roofline_plot, roofline_report
         from engine.roofline import check_pass
 
         if plot is not None:
@@ -45,12 +46,13 @@ def roofline(
         if plot is not None:
             roofline_plot.write(plot, where, [figures], ceilings)
     if as_json:
-        print(json.dumps({"model": name, "device": device.label(), "ceilings": ceilings, **figures}))
+        head = machine.head("python -m engine", sys.argv[1:], machine.host() if ceilings is None else machine.gpu())
+        print(json.dumps({**head, "model": Path(name).name, "device": device.label(), "ceilings": ceilings, **figures}))
         return
     if ceilings is not None:
-        machine = roofline_report.machine_of(ceilings)
-        print(f"ceilings of this GPU, measured now: {machine.bytes_per_s / 1e9:,.0f} GB/s read, "
-              f"{machine.operations_per_s / 1e12:,.0f} TFLOP/s in bfloat16; an empty launch takes "
+        best = roofline_report.machine_of(ceilings)
+        print(f"ceilings of this GPU, measured now: {best.bytes_per_s / 1e9:,.0f} GB/s read, "
+              f"{best.operations_per_s / 1e12:,.0f} TFLOP/s in bfloat16; an empty launch takes "
               f"{1e6 * ceilings['launch']['median_s']:.1f} µs")  # fmt: skip
     roofline_report.show(figures, where)
     if plot is not None:

@@ -279,6 +279,8 @@ def test_the_command_prints_and_draws(folder, tmp_path):
 def test_the_command_s_json(folder):
     said = json.loads(run(str(folder), "--prefill", "5", "--json").stdout)
     assert (said["tokens"], said["length"], said["ceilings"], said["others"]) == (5, 5, None, {})
+    assert (said["model"], said["command"]) == ("tiny", "python -m engine roofline tiny --prefill 5 --json")
+    assert {"date", "machine", "device"} <= said.keys()
     work = kernels(config.parse(tiny.QWEN3), 5, 5)
     assert [(k["name"], k["launches"], k["bytes"]) for k in said["kernels"]] == [
         (k.name, k.launches, k.bytes) for k in work
