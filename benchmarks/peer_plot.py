@@ -13,11 +13,6 @@ OURS, THEIRS = "#1f6fb4", "#b9c4cf"
 Bars = list[tuple[str, float, bool]]  # whose, how much, whether ours
 
 
-def picture(machine: str, record: str) -> str:
-    """The file in docs/ that shows a record, by the names of its folder and of its file."""
-    return f"{record}-{machine}.svg"
-
-
 def panels(record: Mapping[str, Any]) -> dict[str, Bars]:
     """Bars by what they show; nothing that was not measured."""
     plan = record["plan"]

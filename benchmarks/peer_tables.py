@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import slug
+
 Rendered = tuple[list[str], list[list[str]], str]
 Record = Mapping[str, Any]
 BAR = Path(__file__).with_name("peers") / "bar.json"
@@ -16,7 +18,20 @@ KINDS = {"bfloat16": "16 bits", "bf16": "16 bits", "int8": "8 bits", "q8_0": "8 
 
 def of_record(name: str) -> Callable[[dict[str, Any]], Rendered]:
     """What renders the table of all engines, from the record of that name."""
-    return lambda records: engines(records[name])
+
+    def render(records: dict[str, Any]) -> Rendered:
+        head, rows, words = engines(records[name])
+        record = records[name]
+        machine = record["machine"]["gpu"]
+        shown = f"![{record['model']} on {machine}, engine by engine](../../docs/{picture(slug(machine), name)})"
+        return head, rows, f"{words}\n\n{shown}"
+
+    return render
+
+
+def picture(machine: str, record: str) -> str:
+    """The file in docs/ that shows a record, by the names of its folder and of its file."""
+    return f"{record}-{machine}.svg"
 
 
 def engines(record: Record) -> Rendered:

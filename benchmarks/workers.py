@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
 
 
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended, however it did: nobody would hear it any more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def run(
     module: str, arguments: Sequence[str], seconds: float, heard: Callable[[Line], None], log: Path | None = None
 ) -> str | None:
@@ -46,20 +59,20 @@ def run(
     Args:
         seconds: after so many it is ended, with all processes that it started.
         heard: gets each line as it comes.
-        log: where what it prints goes; default: nowhere, but the end of it is shown where it did not end well.
+        log: what it prints is added to that file. The end of it is shown in any case where it did not end well.
 
     Returns:
         None where it ended by itself with status 0, else why not.
     """
     with tempfile.TemporaryDirectory() as folder:
-        lines, printed = Path(folder) / "lines", log or Path(folder) / "log"
+        lines, printed = Path(folder) / "lines", Path(folder) / "printed"
         lines.touch()
         command = [sys.executable, "-m", module, *arguments, "--lines", str(lines)]
         began = time.monotonic()
         with printed.open("wb") as out, lines.open() as file:
             process = subprocess.Popen(
-                command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )  # fmt: skip
+                command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, process_group=0
+            )
             try:
                 rest = ""
                 while process.poll() is None and time.monotonic() - began < seconds:
@@ -70,6 +83,9 @@ def run(
                 if alive:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
+                if log is not None:
+                    with log.open("ab") as whole:
+                        whole.write(f"== {' '.join(command[2:])}\n".encode() + printed.read_bytes())
             _read(rest + file.read(), heard)
         if not alive and process.returncode == 0:
             return None
@@ -86,9 +102,3 @@ def _read(text: str, heard: Callable[[Line], None]) -> str:
     for line in whole:
         heard(json.loads(line))
     return rest
-
-
-def heard_from(path: Path) -> Iterator[Line]:
-    """All lines of a file."""
-    for line in path.read_text().splitlines():
-        yield json.loads(line)

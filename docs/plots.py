@@ -18,7 +18,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from benchmarks import peer_plot, roofline_tables  # noqa: E402
+from benchmarks import peer_plot, peer_tables, roofline_tables  # noqa: E402
 from engine import roofline_plot  # noqa: E402
 
 
@@ -35,7 +35,7 @@ def pictures(root: Path = DOCS.parent) -> Iterator[tuple[Path, str]]:
     for path in sorted((root / "results").glob("*/peers*.json")):
         record = json.loads(path.read_text())
         if not path.stem.endswith("-only") and peer_plot.described(record):
-            yield root / "docs" / peer_plot.picture(path.parent.name, path.stem), peer_plot.svg(record)
+            yield root / "docs" / peer_tables.picture(path.parent.name, path.stem), peer_plot.svg(record)
 
 
 def said(svg: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import math
 import os
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -280,16 +282,35 @@ def test_a_process_that_hangs_is_ended_with_all_that_it_started(tmp_path):
     began = time.monotonic()
     assert workers.run("tests.worker_child", ["hangs"], 1.5, heard.append, tmp_path / "log") == "it was ended after 2 s"
     assert time.monotonic() - began < 30
-    assert (tmp_path / "log").read_text() == "a last word\n"
-    said, child = heard
-    assert said == {"said": "hangs"}
-    for _ in range(100):
-        state = Path(f"/proc/{child['child']}/stat")
+    head, said = (tmp_path / "log").read_text().splitlines()
+    assert head.startswith("== tests.worker_child hangs --lines ")
+    assert said == "a last word"
+    first, child = heard
+    assert first == {"said": "hangs"}
+    check_ended(child["child"])
+
+
+def check_ended(number: int) -> None:
+    """That a process comes to its end; if it does not, it is ended."""
+    for _ in range(200):
+        state = Path(f"/proc/{number}/stat")
         if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
             return
         time.sleep(0.05)
-    os.kill(child["child"], 9)
-    raise AssertionError("what it had started is still running")
+    os.kill(number, 9)
+    raise AssertionError(f"process {number} is still running")
+
+
+def test_a_process_whose_parent_was_ended_ends_too(tmp_path):
+    lines = tmp_path / "lines"
+    command = [sys.executable, "-m", "tests.worker_child", "is left alone", "--lines", str(lines)]
+    parent = f"import subprocess; subprocess.Popen({command!r}); import time; time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=record.REPOSITORY, stdout=subprocess.DEVNULL) as started:
+        deadline = time.monotonic() + 30
+        while (not lines.exists() or "child" not in lines.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        started.kill()
+    check_ended(json.loads(lines.read_text().splitlines()[1])["child"])
 
 
 def test_lines_come_whole(tmp_path):
@@ -561,7 +582,22 @@ def test_the_picture(recorded):
     assert "tokens a second, 4 texts at once" in words
     assert "llama.cpp" not in words
     assert peer_plot.described({**recorded, "peers": []}) == ""
-    assert peer_plot.picture("nvidia-x1", "peers") == "peers-nvidia-x1.svg"
+
+
+def test_the_picture_is_written_where_the_table_shows_it(recorded, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("docs_plots", record.REPOSITORY / "docs" / "plots.py")
+    plots = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plots)
+    (tmp_path / "docs").mkdir()
+    text = tables.markdown(tables.TABLES["peers"], {"nvidia-x1": {"peers": recorded}})
+    monkeypatch.setattr(sys, "argv", ["docs/plots.py"])
+    assert plots.main(tmp_path) == 0
+    (path,) = (tmp_path / "docs").iterdir()
+    assert f"(../../docs/{path.name})" in text
+    monkeypatch.setattr(sys, "argv", ["docs/plots.py", "--check"])
+    assert plots.main(tmp_path) == 0
+    path.write_text(path.read_text().replace("1,500", "1,600"))
+    assert plots.main(tmp_path) == 1
 
 
 # ---- peers in torch --------------------------------------------------------------------------------------------------------

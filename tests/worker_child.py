@@ -18,6 +18,10 @@ if how == "hangs":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     workers.say(path, {"child": child.pid})
     time.sleep(600)
+if how == "is left alone":
+    workers.end_with_parent()
+    workers.say(path, {"child": os.getpid()})
+    time.sleep(600)
 if how == "fails":
     sys.exit(3)
 if how == "crashes":

@@ -169,14 +169,10 @@ def in_words(section: str, value: Any) -> str:
     return ""
 
 
-def in_a_process(logs: Path | None) -> Start:
-    """Jobs in processes of their own; what they print goes into that folder."""
+def in_a_process(log: Path | None) -> Start:
+    """Jobs in processes of their own; what they print is added to that file."""
 
     def start(job: dict[str, Any], seconds: float, heard: Callable[[workers.Line], None]) -> str | None:
-        log = None
-        if logs is not None:
-            logs.mkdir(parents=True, exist_ok=True)
-            log = logs / f"{'-'.join([job['task'], *job['peers']][:2])}.log"
         return workers.run("benchmarks.peers.worker", ["--job", json.dumps(job)], seconds, heard, log)
 
     return start
@@ -220,7 +216,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--compile-mode", default=usual.compile_mode, help="of torch.compile: reduce-overhead, max-autotune"
     )
     parser.add_argument("--out", type=Path, default=None, help="folder for the record; default: results")
-    parser.add_argument("--logs", type=Path, help="folder for what the peers print")
+    parser.add_argument("--log", type=Path, help="file for what the peers print")
     parser.add_argument(
         "--rehearse", action="store_true", help="on the CPU, uncompiled, only to see that all of it runs; needs --out"
     )
@@ -242,7 +238,7 @@ def main(arguments: Sequence[str] | None = None, start: Start | None = None) -> 
     name = "peers" if options.model == RANDOM else f"peers-{record.slug(Path(options.model).name)}"
     run = Run(
         options.model, plan, "cpu" if options.rehearse else "cuda", options.out or record.REPOSITORY / "results",
-        f"{name}-only" if options.only else name, options.budget, options.limit, start or in_a_process(options.logs),
+        f"{name}-only" if options.only else name, options.budget, options.limit, start or in_a_process(options.log),
     )  # fmt: skip
     if (reason := run.describe()) is not None:
         print(f"NOT RUN: {reason}", file=sys.stderr)

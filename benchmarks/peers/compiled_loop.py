@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.peers.protocol import Plan, Prepared
 from benchmarks.peers.replay import single
@@ -102,7 +101,9 @@ class Layer(nn.Module):
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         else:  # the query heads of a KV head as its queries: nothing is copied for them
             q = q.reshape(texts, self.kv_heads, -1, self.head_dim)
-            attended = F.scaled_dot_product_attention(q, self.keys, self.values, attn_mask=mask)
+            scores = (q @ self.keys.transpose(-1, -2)) * self.head_dim**-0.5
+            shares = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32)
+            attended = shares.to(x.dtype) @ self.values
             attended = attended.reshape(texts, self.heads, 1, self.head_dim)
         x = x + self.output(attended.transpose(1, 2).reshape(texts, tokens, -1))
         inner = self.post_norm(x)
@@ -164,39 +165,39 @@ class Llama(nn.Module):
 
 
 class Loop:
-    """Texts, one or several, from one model; made anew for another number of texts."""
+    """Texts, one or several, from one model; made anew for another number of texts, or another length."""
 
     def __init__(self, model: Model, plan: Plan, kind: str, compile_prompt: bool) -> None:
         self._model, self._plan, self._kind, self._compile_prompt = model, plan, kind, compile_prompt
         self._llama: Any = None
         self._step: Any = None
         self._prompt: Any = None
-        self._texts = 0
+        self._made_for: tuple[int, int] | None = None
 
-    def _open(self, texts: int) -> None:
-        if texts == self._texts:
+    def _open(self, texts: int, capacity: int) -> None:
+        if self._made_for == (texts, capacity):
             return
-        self._llama = self._step = self._prompt = None  # their memory is free before more is taken
+        self._made_for = self._llama = self._step = self._prompt = None  # their memory is free before more is taken
         torch._dynamo.reset()
         plan = self._plan
-        capacity = plan.capacity if texts == 1 else plan.prompt + plan.tokens
         self._llama = llama = Llama(self._model, self._kind, texts, capacity).eval()
 
         def step(token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-            with sdpa_kernel(SDPBackend.MATH):  # Inductor makes kernels of it
-                return llama(token, position, prompt=False)
+            return llama(token, position, prompt=False)
 
         def prompt(ids: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
             return llama(ids, position, prompt=True)
 
         self._step = compiled(step, plan.compile_mode)
         self._prompt = compiled(prompt, plan.compile_mode, dynamic=None) if self._compile_prompt else prompt
-        self._reader = Reader(plan.tokens, texts)
-        self._texts = texts
+        self._reader = Reader(capacity, texts)
+        self._made_for = texts, capacity
 
     def go_on_all(self, prompts: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:
         """See `benchmarks.peers.protocol.ContinueAll`."""
-        self._open(len(prompts))
+        # No longer than the text: a step attends to all of it. Except where all lengths share one compiled prompt.
+        length = self._plan.capacity if self._compile_prompt else len(prompts[0]) + tokens
+        self._open(len(prompts), length)
         reader = self._reader
         ids = torch.tensor(prompts, device=where())
         token = self._prompt(ids, torch.arange(ids.shape[1], device=where())).clone()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import gguf_file
 from benchmarks.peers.measure import Figures
 from benchmarks.peers.protocol import NotRun, Plan
 from engine.model import Model
@@ -34,6 +33,8 @@ def figures(model: Model, plan: Plan, in_time: Callable[[], bool], weights: str 
     program = shutil.which(PROGRAM)
     if program is None:
         raise NotRun(f"{PROGRAM}, llama.cpp's own benchmark, is not on the PATH")
+    from benchmarks.peers import gguf_file
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
         gguf_file.write(path, model, weights)

@@ -1,0 +1,1 @@
+"""How the fused kernels of a decode step should cut their work: candidates, tried on the GPU."""
