@@ -83,6 +83,7 @@ def test_more_bytes_on_their_way_and_fewer_idle_warps_promise_more():
     full, short, idle = Cut(132, 8, 2, 4, 64 << 10), Cut(132, 8, 2, 1, 16 << 10), Cut(132, 10, 2, 4, 64 << 10)
     assert candidates.promise(full, matrix, H200) > candidates.promise(short, matrix, H200)
     assert candidates.promise(full, matrix, H200) > candidates.promise(idle, matrix, H200)
+    assert candidates.promise(full, matrix, H200) > candidates.promise(Cut(64, 16, 2, 2, 128 << 10), matrix, H200)
 
 
 def test_every_stage_gets_its_share():

@@ -97,8 +97,9 @@ def promise(cut: Cut, matrix: Matrix, machine: Machine) -> float:
     """How busy it keeps the memory, 0 to 1: warps with work in the last round, and bytes on their way."""
     units = matrix.rows // cut.span
     rounds = -(-units // (cut.grid * cut.warps))
-    resident = cut.grid / machine.processors
-    return units / (rounds * cut.grid * cut.warps) * min(1.0, resident * cut.ring_bytes / ENOUGH_BYTES)
+    resident = -(-cut.grid // machine.processors)
+    warps = resident * machine.processors * cut.warps  # of all multiprocessors, those without a block too
+    return units / (rounds * warps) * min(1.0, resident * cut.ring_bytes / ENOUGH_BYTES)
 
 
 def key_of(name: str, cut: Cut) -> str:
