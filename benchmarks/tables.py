@@ -19,7 +19,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks import checkpoint_tables, engine_tables, peer_tables, roofline_tables  # noqa: E402
+from benchmarks import checkpoint_tables, engine_tables, peer_tables, roofline_tables, version_tables  # noqa: E402
 
 BLOCK = re.compile(r"(<!-- measured: begin (\S+) -->\n)(.*?)(<!-- measured: end -->)", re.DOTALL)
 NOT_MEASURED = "Not measured yet.\n"
@@ -352,6 +352,7 @@ TABLES: dict[str, Table | Callable[[dict[str, dict[str, Any]]], str]] = {  # or 
     ),
     "checkpoint-1": checkpoint_tables.speeds,
     "checkpoint-1-kernels": checkpoint_tables.kernels,
+    "decode-versions": version_tables.decode_versions,
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),

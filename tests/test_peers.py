@@ -173,12 +173,6 @@ def test_ours_are_the_calls_that_generate_writes_with(on_cpu):
     assert one.read.peak_bytes() is None
 
 
-def test_several_texts_wait_for_their_module(on_cpu):
-    on_cpu.setitem(sys.modules, "engine.fused.batch", None)
-    with pytest.raises(NotRun, match=r"engine/fused/batch\.py.*not there yet"):
-        ours.prepare(make_model(), PLAN, several=True)
-
-
 def test_engines_for_several_texts_are_made_for_their_number(on_cpu):
     made = []
 
@@ -190,9 +184,7 @@ def test_engines_for_several_texts_are_made_for_their_number(on_cpu):
         def generate_batch(self, prompts, max_tokens):
             yield from ([7] * len(prompts) for _ in range(max_tokens))
 
-    fake = type(sys)("engine.fused.batch")
-    fake.BatchEngine = BatchEngine
-    on_cpu.setitem(sys.modules, "engine.fused.batch", fake)
+    on_cpu.setattr(ours, "BatchEngine", BatchEngine)
     go_on = ours.prepare(make_model(), PLAN, several=True).go_on_all
     for texts in (2, 2, 4):
         assert list(go_on([[1]] * texts, 3)) == [[7] * texts] * 3

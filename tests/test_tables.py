@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from benchmarks import tables
+from benchmarks import tables, version_tables
 
 MACHINE = {"gpu": "NVIDIA X1", "cpu": "c", "cores": 2, "python": "3.12"}
 TIME = {"median_s": 2e-5, "quartile1_s": 1.9e-5, "quartile3_s": 2.1e-5, "repeats": 30}
@@ -136,3 +137,17 @@ def test_faults_found_are_counted_beside_the_sanitizer():
     assert "| data-race | 1 of 2 | 1 of 2; 1 hung |" in text
     assert "| none (correct): false alarms | 1 of 2 | NOT RUN |" in text
     assert "synccheck of version 2025.3.1.0 on NVIDIA X1, " in text
+
+
+def test_versions_are_beside_the_run_that_they_name():
+    assert version_tables.expected_us({"floor_us": 100, "layers": 3, "exposed_us": {"qkv": 2, "head": 5}}) == 111
+    one = yaml.safe_load(version_tables.PREDICTIONS.read_text())[0]
+    peer = {"label": one["label"], "weights": one["weights"], "decode": {"tokens_per_s": 1000.0}}
+    other = {"label": "somebody else", "weights": one["weights"], "decode": {"tokens_per_s": 1.0}}
+    record = {"peers": [other, peer]}
+    rows = version_tables.decode_versions({one["machine"]: {one["record"]: record}}).splitlines()
+    expected = version_tables.expected_us(one)
+    assert rows[2].endswith(
+        f"| {expected:.0f} | {100 * one['floor_us'] / expected:.0f} % | 1000 | {1000 / expected:.2f} |"
+    )
+    assert "NOT RUN" in version_tables.decode_versions({}).splitlines()[2]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from benchmarks.peers.protocol import NotRun, Plan, Prepared
+from benchmarks.peers.protocol import Plan, Prepared
+from engine.fused.batch import BatchEngine
 from engine.fused.engine import FusedEngine
 from engine.model import Model
 
@@ -14,7 +14,7 @@ def prepare(model: Model, plan: Plan, weights: str = "bfloat16", several: bool =
     """One text at a time, or several.
 
     Raises:
-        NotRun: this engine does not write several texts at once, or not with these weights.
+        ValueError: these kernels cannot run this model.
     """
     if several:
         return Prepared(go_on_all=Batches(model, plan.prompt + plan.tokens).go_on)
@@ -26,19 +26,12 @@ class Batches:
     """Engines for several texts at once, one at a time: each is made for its number of texts."""
 
     def __init__(self, model: Model, capacity: int) -> None:
-        try:
-            from engine.fused.batch import BatchEngine
-        except ModuleNotFoundError as error:
-            if error.name != "engine.fused.batch":
-                raise
-            raise NotRun("engine/fused/batch.py, which writes several texts at once, is not there yet") from error
-        self._make, self._model, self._capacity = BatchEngine, model, capacity
-        self._engine: Any = None
+        self._model, self._capacity = model, capacity
+        self._engine: BatchEngine | None = None
 
     def go_on(self, prompts: Sequence[Sequence[int]], tokens: int) -> Iterator[Sequence[int | None]]:
         """See `benchmarks.peers.protocol.ContinueAll`."""
         if self._engine is None or self._engine.texts != len(prompts):
             self._engine = None  # its memory is free before the next one's is taken
-            self._engine = self._make(self._model, len(prompts), self._capacity)
-        out: Iterator[Sequence[int | None]] = self._engine.generate_batch(prompts, tokens)
-        return out
+            self._engine = BatchEngine(self._model, len(prompts), self._capacity)
+        return self._engine.generate_batch(prompts, tokens)

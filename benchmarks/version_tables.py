@@ -1,0 +1,59 @@
+"""The table of the decode step's versions: what each was expected to take, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.peer_tables import NOT_RUN, one_of
+
+PREDICTIONS = Path(__file__).with_name("predictions.yaml")
+
+
+def decode_versions(machines: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every prediction in its order, beside the recorded run that it names."""
+    predictions = yaml.safe_load(PREDICTIONS.read_text(encoding="utf-8"))
+    head = [
+        "model, weights",
+        "version",
+        "predicted",
+        "expected, µs",
+        "of it the floor",
+        "measured, µs",
+        "measured ÷ expected",
+    ]
+    rows = [head, ["---"] * len(head), *(_row(one, machines) for one in predictions)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def expected_us(prediction: Mapping[str, Any]) -> float:
+    """The whole step: its floor, and what each kernel leaves exposed, as often as it is launched."""
+    once = ("head", "next_token")
+    exposed = prediction["exposed_us"].items()
+    return prediction["floor_us"] + sum(us * (1 if name in once else prediction["layers"]) for name, us in exposed)
+
+
+def _row(one: Mapping[str, Any], machines: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    expected = expected_us(one)
+    cells = [f"{one['model']}, {one['weights']}", one["version"], str(one["date"]), f"{expected:.0f}"]
+    cells.append(f"{100 * one['floor_us'] / expected:.0f} %")
+    measured = _measured_us(one, machines)
+    return [*cells, *([NOT_RUN, ""] if measured is None else [f"{measured:.0f}", f"{measured / expected:.2f}"])]
+
+
+def _measured_us(one: Mapping[str, Any], machines: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """A token's time in the record that the prediction names; None without it."""
+    record = machines.get(one["machine"], {}).get(one["record"])
+    for peer in record["peers"] if record else ():
+        decode = one_of(peer, "decode")
+        if (
+            peer["label"] == one["label"]
+            and peer["weights"] == one["weights"]
+            and decode
+            and decode.get("tokens_per_s")
+        ):
+            return float(1e6 / decode["tokens_per_s"])
+    return None
