@@ -48,7 +48,7 @@ def described(cell: Cell) -> str | None:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["part1_weights", "part2_forward"]
+    assert [path.stem for path in NOTEBOOKS] == ["part1_weights", "part2_forward", "part3_generation"]
 
 
 def check(notebook: list[Cell]) -> None:
