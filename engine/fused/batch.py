@@ -94,6 +94,8 @@ class BatchEngine:
         self.tokens = chain.pinned_zeros(texts * (capacity + 1)).reshape(texts, capacity + 1)
         self._graph: Graph | None = None
         if self.stream is not None:
+            with self.stream:
+                self._to_logits()  # of nothing: all is compiled and loaded then, which cannot be while a graph is recorded
             self.stream.synchronize()
 
     def _has_prefill(self) -> bool:
@@ -190,10 +192,6 @@ class BatchEngine:
 
     def _step_graph(self) -> Graph:
         if self._graph is None:
-            if self.stream is not None:
-                with self.stream:
-                    product(self.rows.attended[0], self.weights.layers[0].output.values, self.rows.added[: self.texts])
-                self.stream.synchronize()  # cuBLAS is loaded: it cannot be while a graph is recorded
             self._graph = Graph(self.step, self.stream)
         return self._graph
 

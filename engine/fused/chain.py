@@ -26,6 +26,8 @@ class Launch:
     def __post_init__(self) -> None:
         if self.shared_bytes > 48 << 10:  # what every block can have without asking
             self.kernel.max_dynamic_shared_size_bytes = self.shared_bytes
+        if device.name() == "cuda":
+            self.kernel.kernel  # noqa: B018  (compiled and loaded now, not while a graph is recorded)
 
     def run(self) -> None:
         """Launch it on the current stream."""

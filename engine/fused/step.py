@@ -31,7 +31,6 @@ class Origin(enum.IntEnum):
 
 
 EMPTY = -2  # no token has come yet
-POSITION, CHOSEN, ENDED, LIMIT = range(4)  # of the state
 
 
 def turns_of(model_frequencies: Any, capacity: int) -> Any:
