@@ -108,7 +108,14 @@ def cells(entry: tuple[str, Record | None, str], prompts: Sequence[int]) -> list
     for prompt in prompts:
         row = _row(record, prompt)
         why = _why_not(record, command, row)
-        found: dict[str, Any] = {"not_run": why, "first": None, "token": None, "peak_bytes": None, "runs": 0, "steady": False}
+        found: dict[str, Any] = {
+            "not_run": why,
+            "first": None,
+            "token": None,
+            "peak_bytes": None,
+            "runs": 0,
+            "steady": False,
+        }
         if row is not None and not why:
             found |= {part: figure(row[part], "") for part in ("first", "token")}
             found |= {"peak_bytes": row["peak_bytes"], "runs": _runs(row), "steady": row["steady"]}
