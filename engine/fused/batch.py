@@ -198,7 +198,7 @@ class BatchEngine:
     def _to_logits(self) -> None:
         rows, weights, config = self.rows, self.weights, self.config
         q_scale = np.float32(math.log2(math.e) / math.sqrt(config.head_dim))  # exp2 in place of exp
-        attention = rows.kernel("decode_attention_split", "decode/attention.cu", WARPS=ATTENTION_WARPS)
+        attention = rows.kernel("decode_attention", "decode/attention.cu", WARPS=ATTENTION_WARPS)
         merge = functools.partial(rows.launch, "merge_parts", (self.texts,))
 
         def attend(number: int, layer: FusedLayer) -> None:

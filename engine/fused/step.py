@@ -6,6 +6,7 @@ import enum
 import functools
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -122,33 +123,48 @@ class DecodeStep:
         self.state[...] = device.to_device(np.array([position - 1, 0, 0, limit], np.int32))
         self.stops[: 1 + len(stops)] = device.to_device(np.array([len(stops), *stops], np.int32))
 
-    def _kernel(self, name: str, source: str, **more: Any) -> Any:
+    @functools.cached_property
+    def kernels(self) -> dict[str, Any]:
+        """All kernels of a step: those that go over the rows of a matrix, as in `cuts`, and `attention` and `next_token`.
+
+        They are compiled side by side: a step has seven, and the first text waits for them.
+        """
+        weight = "Int8" if self.weights.kind == "int8" else "BFloat16"
+        sources: dict[str, dict[str, int | str]] = {
+            name: {"WEIGHT": weight, "WARPS": warps, "SPAN": span, "DEPTH": depth}
+            for name, (_, warps, span, depth, _) in self.cuts.items()
+        }
+        sources["attention"] = {"WARPS": ATTENTION_WARPS, "QK_NORM": int(self.weights.has_qk_norm)}
+        sources["next_token"] = {"WARPS": NEXT_TOKEN_WARPS}
         config = self.config
-        defines: dict[str, int | str] = {
+        sizes: dict[str, int | str] = {
             "HIDDEN": config.hidden_size, "INNER": config.intermediate_size, "HEADS": config.num_attention_heads,
-            "KV_HEADS": config.num_key_value_heads, "HEAD_DIM": config.head_dim, "SPLITS": self.splits, **more,
+            "KV_HEADS": config.num_key_value_heads, "HEAD_DIM": config.head_dim, "SPLITS": self.splits,
         }  # fmt: skip
-        return device.load_module(f"decode/{source}", defines).get_function(name)
+
+        def compiled(name: str) -> Any:
+            return device.load_module(f"decode/{name}.cu", {**sizes, **sources[name]}).get_function(f"decode_{name}")
+
+        if device.name() == "cuda":  # NVRTC is quick, and a context belongs to its thread
+            return {name: compiled(name) for name in sources}
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(sources, pool.map(compiled, sources), strict=True))
 
     def _rows(self, name: str, before: Sequence[Any], matrix: Matrix, after: Sequence[Any]) -> Launch:
         """A launch of a kernel that goes over the rows of a matrix."""
-        grid, warps, span, depth, ring_bytes = self.cuts[name]
-        weight = "Int8" if self.weights.kind == "int8" else "BFloat16"
-        kernel = self._kernel(f"decode_{name}", f"{name}.cu", WEIGHT=weight, WARPS=warps, SPAN=span, DEPTH=depth)
+        grid, warps, _, _, ring_bytes = self.cuts[name]
         arguments = (*before, matrix.values, matrix.scales, *after)
-        return Launch(kernel, (grid,), 32 * warps, arguments, 4 * self.columns[name] + ring_bytes)
+        return Launch(self.kernels[name], (grid,), 32 * warps, arguments, 4 * self.columns[name] + ring_bytes)
 
     def layer(self, number: int) -> list[Launch]:
         """The five launches of a layer."""
         layer, cache = self.weights.layers[number], self.caches[number]
-        qk_norm = int(self.weights.has_qk_norm)
-        attention = self._kernel("decode_attention_split", "attention.cu", WARPS=ATTENTION_WARPS, QK_NORM=qk_norm)
         # exp2 in place of exp: the scores are in units of log2(e).
         q_scale = np.float32(math.log2(math.e) / math.sqrt(self.config.head_dim))
         return [
             self._rows("qkv", (self.hidden, layer.input_norm), layer.qkv, (self.qkv, self.epsilon)),
             Launch(
-                attention, (self.config.num_key_value_heads, self.splits), 32 * ATTENTION_WARPS,
+                self.kernels["attention"], (self.config.num_key_value_heads, self.splits), 32 * ATTENTION_WARPS,
                 (
                     self.qkv, layer.q_norm, layer.k_norm, self.turns, cache.keys, cache.values, self.state, self.parts,
                     self.sums, self.epsilon, q_scale, np.int32(self.capacity), np.int32(number > 0),
@@ -167,7 +183,7 @@ class DecodeStep:
 
     def next_token(self, origin: Origin) -> Launch:
         """The token of this step into the host's memory, and the input of the next one."""
-        kernel = self._kernel("decode_next_token", "next_token.cu", WARPS=NEXT_TOKEN_WARPS)
+        kernel = self.kernels["next_token"]
         arguments = (
             self.best, np.int32(len(self.best)), self.chosen, np.int32(origin), self.stops, self.weights.embedding,
             self.state, self.hidden, self.tokens, np.int32(self.capacity),
