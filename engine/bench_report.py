@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +76,13 @@ def of_engine(model: Model, capacity: int, weights: str = "bfloat16", plain: boo
     from engine.sampling import Greedy
     from engine.writing import open_writer
 
-    write, kind, weight_bytes = open_writer(model, capacity, weights, plain=plain)
-    return Subject(lambda ids, tokens: write(ids, tokens, Greedy(), ()), kind, model.config, weight_bytes)
+    writer = open_writer(model, capacity, weights, plain=plain)
+
+    def go_on(ids: Sequence[int], tokens: int) -> Iterator[int]:
+        writer.forget()  # the same prompt comes again and again
+        return writer.write(ids, tokens, Greedy(), ())
+
+    return Subject(go_on, writer.kind, model.config, writer.weight_bytes)
 
 
 def prompt(length: int, vocab_size: int) -> list[int]:

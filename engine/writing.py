@@ -19,11 +19,13 @@ class Writer(NamedTuple):
         write: `(ids, max_tokens, strategy, stop_tokens) -> tokens`; see `engine.generate.generate`.
         kind: `fused` or `plain`.
         weight_bytes: that a decode step reads at least.
+        forget: keep nothing of the text before, so that the next prompt is computed whole.
     """
 
     write: Callable[[Sequence[int], int, Any, Container[int]], Iterator[int]]
     kind: str
     weight_bytes: int
+    forget: Callable[[], None]
 
 
 def open_writer(model: Model, capacity: int, weights: str = "bfloat16", *, plain: bool = False) -> Writer:
@@ -41,7 +43,7 @@ def open_writer(model: Model, capacity: int, weights: str = "bfloat16", *, plain
     Raises:
         ValueError: int8 weights need the fused kernels, and these are not to be had.
     """
-    loop = Writer(functools.partial(generate, model), "plain", bytes_per_token(model.config))
+    loop = Writer(functools.partial(generate, model), "plain", bytes_per_token(model.config), lambda: None)
     if plain or importlib.util.find_spec("engine.fused") is None:
         if weights != "bfloat16":
             raise ValueError(f"weights is {weights!r}: the plain loop takes bfloat16")
@@ -56,4 +58,4 @@ def open_writer(model: Model, capacity: int, weights: str = "bfloat16", *, plain
             raise
         return loop
     engine = FusedEngine(model, min(capacity, model.config.max_position_embeddings), weights)
-    return Writer(engine.generate, "fused", engine.step.weights.bytes_per_token)
+    return Writer(engine.generate, "fused", engine.step.weights.bytes_per_token, engine.forget)

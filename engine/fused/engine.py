@@ -168,6 +168,10 @@ class FusedEngine:
             self._logits_graph().run()
             yield self.step.logits
 
+    def forget(self) -> None:
+        """Keep nothing of the last text: the next prompt is computed whole, whatever it begins with."""
+        self._held = 0
+
     def settle(self) -> None:
         """Wait for what was launched ahead of a text that is not wanted any more."""
         if self.stream is not None:

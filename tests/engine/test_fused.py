@@ -135,6 +135,9 @@ def test_a_conversation_that_goes_on_is_not_computed_again(on_cpu):
     other = [*ids[:7], 258, *ids[8:]]
     assert list(engine.generate(other, 6)) == list(generate(model, other, 6, Greedy()))
     assert engine.prefill([258, 1, 2]) == 0
+    assert engine.prefill([258, 1, 2]) == 2
+    engine.forget()
+    assert engine.prefill([258, 1, 2]) == 0
 
 
 def test_a_text_is_ended_by_the_next(on):
