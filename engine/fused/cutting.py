@@ -8,7 +8,7 @@ from engine import device
 from engine.fused.weights import KINDS
 
 BLOCK_BYTES = 108 << 10  # of shared memory, for activations and rings: blocks of two kernels fit on a multiprocessor
-CPU_WARPS = 4  # of a block in the emulator
+CPU_WARPS = 8  # of a block in the emulator, which gives 256 threads or fewer to one core
 
 
 class Cut(NamedTuple):
