@@ -151,7 +151,7 @@ def test_a_terminal_sees_how_it_goes(folder):
         process.wait()
         os.close(theirs)
     assert process.returncode == 0, seen
-    assert b"4 tokens: warming up" in seen
+    assert b"4 tokens: " in seen  # warming up, or the runs so far: whichever the screen had time for
     assert b"tokens/s" in table
 
 
