@@ -1,6 +1,6 @@
-// Copies of 16 bytes from global to shared memory that go on while the thread does something else: it needs no registers for
-// what is on its way, so a multiprocessor can have ten times as much of it. `cp.async` of the PTX manual; only the thread that
-// asked for a copy can wait for it, and other threads need a barrier on top.
+// Copies of 16 bytes from global to shared memory that go on while the thread does something else. What is on its way takes no
+// registers, so there is more room for it, and it stays on its way across a wait or a barrier. `cp.async` of the PTX manual; only
+// the thread that asked for a copy can wait for it, and other threads need a barrier on top.
 #pragma once
 
 #ifdef __CUDA_EMU__

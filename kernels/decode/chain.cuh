@@ -1,7 +1,7 @@
 // How the kernels of one decode step follow each other, and how they read what the one before has written.
 //
 // A kernel waits for the whole of the one before, which costs a few microseconds: the last blocks end, the grid ends, the next one
-// starts, its first loads take their time. 80 of these are a quarter of a step. With programmatic dependent launch (CUDA C++
+// starts, its first loads take their time; and a step has five kernels a layer. With programmatic dependent launch (CUDA C++
 // Programming Guide, "Programmatic Dependent Launch and Synchronization") a kernel may start early and do what does not depend on
 // the one before: here, ask for its first weights. It then waits. Every thread must wait before it reads or writes anything but
 // weights, and a kernel must wait even where it reads nothing of the one before: the one after relies on that.
