@@ -15,7 +15,7 @@ from grader.models import ModelMissing
 from grader.spec import Case, Task
 from grader.verdict import Check, Verdict
 
-Finding = tuple[Case, dict[str, Any]]  # what the checker found, and in which case
+Finding = tuple[Task, Case, dict[str, Any]]  # what the checker found, and in which case
 HOPELESS = (Verdict.NOT_SOLVED, Verdict.COMPILE_ERROR, Verdict.CRASHED, Verdict.TIMED_OUT)
 
 
@@ -41,7 +41,8 @@ def _case(bench: Bench, task: Task, case: Case) -> Check:
     except ModelMissing as missing:
         return Check(case.name, Verdict.NOT_RUN, str(missing))
     if answer["outcome"] != "ok":
-        finding = _finding(bench, task, case) if answer["outcome"] == "crashed" else None
+        # A kernel's nonsense can crash the process, or make the host's code refuse what it is given.
+        finding = _finding(bench, task, case) if answer["outcome"] in ("crashed", "raised") else None
         return _explained(bench, task, case, failure(case.name, answer), answer, expected, finding)
     bench.report.pieces |= {p: whose for p, whose in answer.get("pieces", {}).items() if p != bench.day.piece}
     for what, which in (("argument", answer["changed"]), ("file", answer["changed_files"])):
@@ -69,8 +70,11 @@ def _explained(
     bench: Bench, task: Task, case: Case, check: Check, answer: dict[str, Any], expected: Any, found: Finding | None
 ) -> Check:
     """A failed check with what the checker found, and the mistake that it looks like."""
-    rows = finding_rows(found[1]) if found else []
-    known = recognise.safety(bench, task, bench.arguments(found[0]), found[1]) if found else []
+    rows, known = [], []
+    if found:
+        of_task, small, finding = found
+        rows = finding_rows(finding)
+        known = recognise.safety(bench, of_task, bench.arguments(small), finding)
     known = known or recognise.numbers(bench, task, bench.arguments(case), answer, expected)
     return Check(check.name, check.verdict, check.detail, (*check.rows, *rows, *known), check.figures)
 
@@ -84,13 +88,17 @@ def _untouched(bench: Bench) -> str:
 
 
 def _finding(bench: Bench, task: Task, case: Case) -> Finding | None:
-    """A race or a stray access, which explains wrong numbers better than the numbers do; in a small case, if this is none."""
-    small = [case] if case.sanitize else [one for one in task.cases if one.sanitize]
+    """A race or a stray access, which explains a failure better than the failure does.
+
+    In this case if it is small, else in small cases of the same function, else in those of the lesson's other functions.
+    """
+    small = [(of, one) for of, one in bench.cases() if one.sanitize]
+    small = [(task, case)] if case.sanitize else [pair for pair in small if pair[0] is task] or small
     if not small or bench.load(bench.checked())["outcome"] != "ok":
         return None
-    for one in small:
+    for of_task, one in small:
         with contextlib.suppress(ModelMissing):
-            answer = bench.checked().call(task.function, bench.arguments(one), task.in_place)
+            answer = bench.checked().call(of_task.function, bench.arguments(one), of_task.in_place)
             if answer["outcome"] == "unsafe":
-                return one, answer["findings"][0]
+                return of_task, one, answer["findings"][0]
     return None

@@ -82,6 +82,26 @@ def test_the_race_of_a_missing_barrier_is_shown_at_both_lines():
     assert "__syncthreads()" in rows["do"]
 
 
+def test_a_race_explains_what_the_host_refuses_though_its_function_has_no_small_case(tmp_path):
+    day = find("day22")
+    edits = {
+        "kernel.cu": ("of_warp[threadIdx.x / 32] = upto;\n  __syncthreads();", "of_warp[threadIdx.x / 32] = upto;"),
+        "lesson.py": (
+            "scaled = self.scaled(logits, history)\n",
+            "scaled = self.scaled(logits, history)\n        if len(logits) > 8:\n            raise ValueError('nonsense')\n",
+        ),
+    }
+    for name, (find_it, replace) in edits.items():
+        text = (day.solution / name).read_text()
+        assert text.count(find_it) == 1
+        (tmp_path / name).write_text(text.replace(find_it, replace))
+    report = grade(day, tmp_path, device="cpu", seed=7)
+    check = report.checks[-1]
+    assert (check.verdict, check.detail) == (Verdict.CRASHED, "ValueError: nonsense")
+    assert "data race on shared `of_warp" in dict(check.rows)["unsafe"]
+    assert dict(check.rows)["looks like"].startswith("no-barrier-in-the-scan:")
+
+
 @pytest.mark.parametrize("day", DAYS, ids=lambda d: d.name)
 def test_solving_a_stub_only_adds_lines(day):
     """What a stub puts in place of the lesson aside (comments, a raise, silenced warnings), its lines stay, in order."""

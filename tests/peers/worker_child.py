@@ -1,4 +1,4 @@
-"""What tests/test_peers.py starts as a process of its own: says something, then ends as it is told."""
+"""What tests/peers/test_processes.py starts as a process of its own: says something, then ends as it is told."""
 
 from __future__ import annotations
 
