@@ -400,7 +400,7 @@ def test_a_grading_without_end_is_ended(tmp_path, where, limits, words):
     got = []
     began = time.monotonic()
     pool.run([task], pool.Settings("cpu", 1, 1, sandbox.available(), **limits), lambda _, r: got.append(r))
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 25
     assert got[0]["verdict"] == "TIMED_OUT"
     assert got[0]["checks"][-1]["detail"] == words
 

