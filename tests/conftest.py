@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from engine import device
@@ -25,6 +26,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NOT_RUN = "NOT RUN: "
 # Threads of NumPy's own are a third of what it takes to start a lesson's process, and no test multiplies large matrices in one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The same examples in every run: what passes here passes elsewhere. `--hypothesis-profile=random` looks for new ones.
+hypothesis.settings.register_profile("random", hypothesis.settings())
+hypothesis.settings.register_profile("the same", derandomize=True)
+hypothesis.settings.load_profile("the same")
 
 
 def why_no_gpu() -> str | None:

@@ -118,7 +118,7 @@ def parse_json(text: bytes) -> dict[str, Any]:
         raise ValueError("the header is nested too deeply: expected at most 127 objects and lists in each other")
     if type(header) is not dict:
         raise ValueError(f"the header is a {type(header).__name__}: expected an object with an entry for each tensor")
-    return {name: usual_form(entry) for name, entry in header.items()}
+    return {name: entry if name == "__metadata__" else usual_form(entry) for name, entry in header.items()}
 
 
 def usual_form(entry: Any) -> Any:

@@ -391,6 +391,8 @@ def headers(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
 @example(
     made=({"w": {"dtype": "F32", "shape": [0, 2**63, 4], "data_offsets": [0, 0]}}, 0), escaped=True, padding=0, extra=0
 )
+@example(made=({"__metadata__": ["", "", ""]}, 0), escaped=True, padding=0, extra=0)
+@example(made=({"__metadata__": {"dtype": {"F32": None}}}, 0), escaped=True, padding=0, extra=0)
 def test_any_header(tmp_path, made, escaped, padding, extra):
     header, size = made
     text = json.dumps(header, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
