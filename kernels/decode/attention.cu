@@ -74,10 +74,10 @@ __device__ __forceinline__ Part from_lane(Part part, int distance) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    decode_attention(const float* __restrict__ qkv, const float* __restrict__ q_gain,
-                           const float* __restrict__ k_gain, const float2* __restrict__ turns, float* __restrict__ keys,
-                           float* __restrict__ values, const int* __restrict__ state, float* __restrict__ parts,
-                           float2* __restrict__ sums, float epsilon, float q_scale, int capacity, int settled) {
+    decode_attention(const float* __restrict__ qkv, const float* __restrict__ q_gain, const float* __restrict__ k_gain,
+                     const float2* __restrict__ turns, float* __restrict__ keys, float* __restrict__ values,
+                     const int* __restrict__ state, float* __restrict__ parts, float2* __restrict__ sums, float epsilon,
+                     float q_scale, int capacity, int settled) {
   __shared__ __align__(16) float q[GROUP][HEAD_DIM], new_key[HEAD_DIM], new_value[HEAD_DIM];
   __shared__ float4 of_warp[WARPS][GROUP][LANES];
   __shared__ float2 sum_of_warp[WARPS][GROUP];
