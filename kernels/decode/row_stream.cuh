@@ -1,8 +1,9 @@
 // The rows of a matrix that one warp multiplies with a vector, as one long stream: of weights, through a ring in shared memory.
 //
 // A step reads every weight once, so it is as fast as they come. What keeps memory busy is bytes on their way: bandwidth
-// times latency, tens of kilobytes for each multiprocessor. Each lane has a ring of 16-byte vectors to itself, asks for as many as fit, and refills each group of them as
-// soon as it has used it, across the ends of rows. What a lane asks for it reads itself: no barrier is needed.
+// times latency, tens of kilobytes for each multiprocessor. Each lane has a ring of 16-byte vectors to itself, asks for as
+// many as fit, and refills each group of them as soon as it has used it, across the ends of rows. What a lane asks for it
+// reads itself: no barrier is needed.
 //
 // Rows come in units of ROWS neighbours, which are multiplied side by side: an activation is read from shared memory once for all
 // of them. A warp has units first, first + stride, first + 2 · stride, …
