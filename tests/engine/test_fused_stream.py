@@ -11,6 +11,7 @@ from engine import device
 from engine.fused import batch, chain, rows
 from engine.fused.batch import BatchEngine
 from engine.fused.engine import AHEAD, STEPS_OF_A_GRAPH, FusedEngine
+from engine.fused.prefill import Prefill
 from engine.sampling import Sampler
 from tests.engine.fused_models import WIDE, ids_of, make_model
 
@@ -73,12 +74,14 @@ def stream(on_cpu):
 
 
 def engines(stream: PlayedStream, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[FusedEngine, FusedEngine]:
-    """One of a model with the stream, and one of the same without."""
+    """One of a model with the stream, and one of the same without; prompts go through the same kernels."""
     model = make_model("tiny-llama", **WIDE)
     ahead = FusedEngine(model, CAPACITY, **options)
     assert ahead.stream is stream
     monkeypatch.setattr(chain, "make_stream", lambda: None)
-    return ahead, FusedEngine(model, CAPACITY, **options)
+    alone = FusedEngine(model, CAPACITY, **options)
+    alone._prefill = Prefill(alone.step.weights, alone.step.turns, alone.caches)
+    return ahead, alone
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "int8"])
