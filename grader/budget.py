@@ -238,7 +238,7 @@ def chi_squared(counts: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def drawn(probabilities: np.ndarray, draws: int) -> Allowed:
-    """How large χ² may be, and how far each count may be off, before chance is no explanation: 1 grading in 5 million.
+    """How large χ² may be, and how far each count may be off, before chance is no explanation: 1 case in 5 million.
 
     χ² with m degrees of freedom exceeds m·(1 - h + z·√h)³ with h = 2/(9·m) as often as a normal number exceeds z (Wilson and
     Hilferty 1931): for z = 5.2 with probability 1e-7. Only tokens that should come often are in it.

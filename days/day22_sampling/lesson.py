@@ -182,6 +182,11 @@ def weights_of(logits: Any, history: History, settings: Mapping[str, Any]) -> An
     return sampler.weights(sampler.scaled(logits, history))
 
 
+def drawn(weights: Any, seed: int, step: int) -> Any:
+    """One draw for each row of weights."""
+    return Sampler(seed=seed).draw(weights, step)
+
+
 def tokens_of(logits: Any, history: History, settings: Mapping[str, Any], step: int) -> Any:
     """The tokens of a sampler with these settings."""
     return Sampler(**settings).choose(logits, history, step)
@@ -209,6 +214,7 @@ def habits(logits: Any, seed: int) -> dict[str, bool]:
         "the same with fewer rows": tokens(seed, 0, rows // 2) == first[: rows // 2],
         "others in another step": tokens(seed, 1, rows) != first,
         "others with another seed": tokens(seed + 1, 0, rows) != first,
+        "a step is no other seed": tokens(seed, 1, rows) != tokens(seed + 1, 0, rows),
         "others with a seed that differs in its upper half": tokens(seed + 2**32, 0, rows) != first,
         "others in other rows": len(set(first)) > 1,
     }

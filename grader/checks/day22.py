@@ -154,6 +154,36 @@ WEIGHTS = Task(
 )
 
 
+def certain(rng: np.random.Generator) -> Sequence[Any]:
+    """Rows in which one token has all the weight, some of them the least that there is; and a row of zeros."""
+    weights = np.zeros((7, 1300), np.uint64)
+    places = rng.integers(0, 1300, 7)
+    weights[np.arange(7), places] = [1, 1, 1, 0, 2, rng.integers(1, 1 << 40), 1 << 40]
+    return weights, int(rng.integers(2**63)), int(rng.integers(2**31))
+
+
+def at_the_end(rng: np.random.Generator) -> Sequence[Any]:
+    """With a random number so large, ffffffe8cf65987b, that as a float32 it is 2^64; one token has all the weight."""
+    weights = np.zeros((1, 900), np.uint64)
+    weights[0, rng.integers(0, 900)] = 1 << 40
+    return weights, 0, 80_860_892
+
+
+def heavy(weights: np.ndarray, _seed: int, _step: int) -> np.ndarray:
+    """The token with all the weight; -1 where there is none."""
+    return np.where(weights.any(axis=1), weights.argmax(axis=1), -1).astype(np.int32)
+
+
+CERTAIN = Task(
+    function="drawn",
+    oracle=heavy,
+    cases=[
+        Case("one token has all the weight", certain, sanitize=True),
+        Case("a random number close to its end", at_the_end),
+    ],
+)
+
+
 def skewed(rows: int, vocab: int, steps: int, **settings: Any) -> Make:
     """One row of logits, many times: how often each token comes is counted."""
 
@@ -210,6 +240,7 @@ HABITS = Task(
             "the same with fewer rows",
             "others in another step",
             "others with another seed",
+            "a step is no other seed",
             "others with a seed that differs in its upper half",
             "others in other rows",
         ),
@@ -258,6 +289,13 @@ def penalised(rng: np.random.Generator) -> Sequence[Any]:
     return x, [[int(row.argmax())] for row in x], {"temperature": 0, "repetition_penalty": 100.0}, 3
 
 
+def last_alone(rng: np.random.Generator) -> Sequence[Any]:
+    """Rows whose last token is the likeliest, and the only one that a min-p of 1 keeps; without a search."""
+    x = logits(rng, 2, 4000)
+    x[:, -1] = x.max(axis=1) + 1
+    return x, [[]] * 2, {"min_p": 1.0}
+
+
 TOKENS = Task(
     function="tokens_of",
     oracle=greedy,
@@ -265,7 +303,8 @@ TOKENS = Task(
         Case("temperature 0", at(0, plain(4, 1000, temperature=0))),
         Case("temperature 0, after the penalty", penalised),
         Case("temperature 0, ties", at(1, ties(300, temperature=0))),
-        Case("the top 1 is certain", at(5, plain(2, 500, top_k=1)), sanitize=True, count_costs=True),
+        Case("the top 1 is certain", at(5, plain(2, 500, top_k=1)), sanitize=True),
+        Case("a min-p of 1 leaves one", at(4, last_alone), count_costs=True),
         Case("no tokens to draw", lambda _: (np.zeros((0, 5), np.float32), [], {}, 0)),
     ],
     bad_input=[
@@ -287,4 +326,4 @@ TOKENS = Task(
                 bytes_moved=lambda args: args[0].nbytes),
 )  # fmt: skip
 
-CHECKS = DayChecks([WEIGHTS, BITS, DRAWS, HABITS, TOKENS])
+CHECKS = DayChecks([WEIGHTS, BITS, CERTAIN, DRAWS, HABITS, TOKENS])
