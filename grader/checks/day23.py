@@ -146,6 +146,8 @@ def lists(rng: np.random.Generator) -> Sequence[Any]:
     fixed = {
         "6 within 0.9 %": [99.1, 100.0, 100.9, 99.5, 100.2, 100.0],
         "6 within 1.1 %": [98.9, 100.0, 101.1, 99.5, 100.2, 100.0],
+        "the page's 6": [98.0, 100.0, 100.0, 101.0, 100.0, 150.0],
+        "the page's 9, 2 % to the last digit": [98.0, 100.0, 100.0, 101.0, 100.0, 150.0, 100.0, 100.0, 99.0],
     }
     return ({name: make(rng)[0] for name, make in made.items()} | fixed,)
 
@@ -153,7 +155,7 @@ def lists(rng: np.random.Generator) -> Sequence[Any]:
 STEADY = Task(
     function="steady_lists",
     oracle=lambda lists: {name: known(one) for name, one in lists.items()},
-    cases=[Case("which of 10 lists are steady", lists)],
+    cases=[Case("which of 12 lists are steady", lists)],
 )
 
 
@@ -219,6 +221,7 @@ REPEATED = Task(
         Case("runs: of one token each", machines(tokens=1, prompts=0.02)),
         Case("runs: never steady, at most 17", machines(prompts=0.9, steps=0.9, most=17)),
         Case("runs: never steady, in 70 s", machines(prompts=0.9, steps=0.9, seconds=70.0)),
+        Case("runs: time is up to the second", machines(tokens=1, prompts=[1, 1, 2, 1, 2, 1, 2, 1], seconds=15.0)),
         Case("runs: in no time at all", machines(seconds=0.0)),
         Case("runs: at most one", machines(most=1)),
         Case("runs: long warm-ups, 70 s", machines(prompts=[900, 900], steps=0.9, seconds=70.0)),
@@ -252,17 +255,23 @@ def together(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def several(
-    count: int, noise: float = 0.05, outliers: int = 0, short: int = 0, tokens: int = 9, memory: bool = True
+    count: int,
+    noise: float | tuple[float, float] = 0.05,
+    outliers: int = 0,
+    short: int = 0,
+    tokens: int = 9,
+    memory: bool = True,
 ) -> Make:
     """Runs that vary.
 
     Args:
+        noise: a share by which they vary, or one for the first token and one for the others.
         outliers: of them take many times as long.
         short: of them have one token.
     """
 
     def make(rng: np.random.Generator) -> Sequence[Any]:
-        times = rng.uniform(1 - noise, 1 + noise, (count, 2)) * rng.uniform(0.01, 0.1, 2)
+        times = (1 + np.multiply(noise, rng.uniform(-1, 1, (count, 2)))) * rng.uniform(0.01, 0.1, 2)
         times = np.round(times, 7)  # quartiles are multiples of 25 ns then: none lies between two nanoseconds
         times[rng.permutation(count)[:outliers]] *= 7
         few = set(rng.permutation(count)[:short].tolist())
@@ -287,6 +296,8 @@ SUMMARY = Task(
         Case("together: 7 runs", several(7)),
         Case("together: 10 runs, two far off", several(10, outliers=2)),
         Case("together: 40 steady runs", several(40, noise=0.005)),
+        Case("together: 40 runs, the first token steady", several(40, noise=(0.005, 0.3))),
+        Case("together: 40 runs, the further tokens steady", several(40, noise=(0.3, 0.005))),
         Case("together: one run", several(1)),
         Case("together: two runs", several(2)),
         Case("together: 9 runs, of which 4 have one token", several(9, short=4)),
