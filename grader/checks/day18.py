@@ -154,6 +154,7 @@ ARGMAX = Task(
         Case("argmax, the first token wins", peaks(100, 0, 5, 0)),
         Case("argmax, infinities", infinities),
         Case("argmax, no rows", fixed(np.zeros((0, 5), np.float32))),
+        Case("argmax, 2 × 40 000", rows(2, 40_000), count_costs=True),
     ],
     bad_input=[
         BadInput("a NaN in the only row", fixed(np.array([[1, np.nan, 2]], np.float32)), ("logits", "row 0")),
@@ -164,6 +165,7 @@ ARGMAX = Task(
         BadInput("one dimension", fixed(np.zeros(8, np.float32)), "logits"),
         BadInput("float64", fixed(np.zeros((2, 8))), "logits"),
     ],
+    cost_limits={"host bytes": 2.0, "global bytes": 1.25},
 )
 
 CHECKS = DayChecks([LARGEST, ARGMAX])
