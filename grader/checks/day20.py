@@ -50,6 +50,13 @@ def huge_tail(rng: np.random.Generator) -> Sequence[Any]:
     return q, k, v, length
 
 
+def first_outweighs(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Sequence[np.ndarray]:
+    """The first key's score is around 45, the others' around -60: a warp's last score is far below its largest."""
+    along = np.full(q.shape[2], (60 / q.shape[2] ** 0.5) ** 0.5)
+    factor = np.where(np.arange(len(k)) == 0, 0.75, -1.0)[:, None, None]
+    return (q / 4 + along).astype(np.float32), (k / 4 + factor * along).astype(np.float32), v
+
+
 def expected(q: np.ndarray, k: np.ndarray, v: np.ndarray, length: int) -> np.ndarray:
     """Day 14's oracle for one query, on the rows that count."""
     return oracles.attention(q[None], k[:length], v[:length])[0]
@@ -77,11 +84,12 @@ DECODE = Task(
         Case("40 keys, 8 heads on 2", decode(40, 8, 2)),
         Case("40 keys, 8 heads on 1", decode(40, 8, 1)),
         *(Case(f"{n} keys, 6 heads on 2", decode(n, 6, 2), sanitize=n == 33) for n in (2, 15, 16, 17, 31, 32, 33, 513)),
-        *(Case(f"heads of {n}", decode(37, 4, 2, n)) for n in (1, 31, 33, 100, 128, 256)),
+        *(Case(f"heads of {n}", decode(37, 4, 2, n, spare=0), sanitize=n == 33) for n in (1, 31, 33, 100, 128, 256)),
         Case("4,095 keys of 5,000", decode(4095, 3, 1, spare=905)),
         Case("4,096 keys, 8 heads on 1", decode(4096, 8, 1, spare=0)),
         Case("huge keys behind the length", huge_tail),
         Case("scores far from 0", changed_all(far_from_zero)),
+        Case("the first key outweighs all", changed_all(first_outweighs)),
         Case("scores far apart", decode(33, 4, 2, scale=40.0)),
         Case("all keys alike", changed_all(same_keys)),
         Case("SmolLM2-135M layer 0, real heads", poisoned(real(MODEL, 1, 40))),
