@@ -181,6 +181,15 @@ def greedy(model: Model, ids: Sequence[int], max_tokens: int) -> list[int]:
     return list(generate(model, ids, max_tokens, Recorder(())))
 
 
+def unasked(
+    model: Model, folder: Path, ids: Sequence[int], stop_tokens: Sequence[int], stop_strings: Sequence[str]
+) -> list[Any]:
+    """What the strategy of a `stream_text` has been asked when no piece was asked for."""
+    recorder = Recorder(())
+    stream_text(model, Tokenizer(folder), ids, 3, recorder, stop_tokens, stop_strings)
+    return recorder.asked
+
+
 def streamed(
     model: Model,
     folder: Path,

@@ -14,6 +14,7 @@ from grader.small_tokenizer import ids_of
 from grader.spec import BadInput, Case, DayChecks, Llama, Stream, Task
 
 MODEL = "smollm2-135m"
+ENDLESS = 2**40  # tokens of a context for which no cache can have room
 Make = Callable[[np.random.Generator], Sequence[Any]]
 
 
@@ -128,7 +129,8 @@ ENDS = Task(
         Case("the prompt fills the caches", told(5, 9, 9, capacity=5)),
         Case("the context ends", told(6, 9, 9, max_position_embeddings=8)),
         Case("the prompt fills the context", told(8, 9, 9, max_position_embeddings=8)),
-        Case("20 tokens and 5 more, of a large vocabulary", told(20, 5, 5, vocab_size=3000), count_costs=True),
+        Case("the context has no end", told(3, 2, 2, max_position_embeddings=ENDLESS)),
+        Case("20 tokens, then 5 of 9", told(20, 9, 9, most=5, vocab_size=3000), count_costs=True),
     ],
     bad_input=[
         BadInput("no prompt", refused(lambda model, ids, *rest: (model, [], *rest)), "prompt"),
@@ -253,4 +255,31 @@ TEXT = Task(
     ],
 )
 
-CHECKS = DayChecks([GREEDY, ENDS, STOPS, TEXT])
+
+def only_made(make: Make) -> Make:
+    """The arguments of `unasked`, from those of `streamed`."""
+
+    def cut(rng: np.random.Generator) -> Sequence[Any]:
+        model, folder, ids, _script, stop, stop_strings = make(rng)
+        return model, folder, ids, stop, stop_strings
+
+    return cut
+
+
+def no_prompt(rng: np.random.Generator) -> Sequence[Any]:
+    """A text that begins with nothing."""
+    model, folder, _ids, *rest = only_made(spoken("Hello"))(rng)
+    return model, folder, [], *rest
+
+
+UNASKED = Task(
+    function="unasked",
+    oracle=lambda *_: [],
+    cases=[Case("text: no piece is asked for", only_made(spoken("Hello", stop_strings=["STOP"])))],
+    bad_input=[
+        BadInput("an empty stop string, no piece asked for", only_made(spoken(stop_strings=[""])), "stop_strings"),
+        BadInput("no prompt, no piece asked for", no_prompt, "prompt"),
+    ],
+)
+
+CHECKS = DayChecks([GREEDY, ENDS, STOPS, TEXT, UNASKED])
