@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from grader import budget, oracles
-from grader.attention_inputs import Make, changed, far_from_zero, huge_from, nan_from, operations, qkv, real, same_keys
+from grader.attention_inputs import (
+    Make,
+    changed,
+    far_from_zero,
+    first_outweighs,
+    huge_from,
+    nan_from,
+    operations,
+    qkv,
+    real,
+    same_keys,
+)
 from grader.spec import BadInput, Case, DayChecks, Speed, Task
 
 MODEL = "smollm2-135m"
@@ -35,6 +46,7 @@ ATTENTION = Task(
         *(Case(f"heads of {n}", group(4, 2, 5, 11, n), sanitize=n == 33) for n in (1, 31, 33, 100, 128, 256)),
         Case("1 query, 13 000 tokens", group(1, 1, 1, MORE_THAN_48_KIB)),
         Case("scores far from 0", changed(group(4, 2, 9, 33), far_from_zero)),
+        Case("the first key outweighs all", changed(group(4, 2, 9, 33), first_outweighs)),
         Case("scores far apart", qkv(9, 33, 4, 2, scale=40.0)),
         Case("all keys alike", changed(group(4, 2, 9, 33), same_keys)),
         Case("NaN from token 20 on", changed(group(4, 2, 25, 40), nan_from(20))),

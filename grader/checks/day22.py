@@ -158,7 +158,7 @@ def certain(rng: np.random.Generator) -> Sequence[Any]:
     """Rows in which one token has all the weight, some of them the least that there is; and a row of zeros."""
     weights = np.zeros((7, 1300), np.uint64)
     places = rng.integers(0, 1300, 7)
-    weights[np.arange(7), places] = [1, 1, 1, 0, 2, rng.integers(1, 1 << 40), 1 << 40]
+    weights[np.arange(7), places] = [1, 1, 1, 0, 2, int(rng.integers(1, 1 << 40)), 1 << 40]
     return weights, int(rng.integers(2**63)), int(rng.integers(2**31))
 
 
