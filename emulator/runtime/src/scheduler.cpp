@@ -185,7 +185,7 @@ extern "C" EMU_API void emu_yield(int line) {
     go_to(self, make_ready(w, next));
   } else if (w->request->checked && w->request->cooperative) {
     go_to(self, nullptr);
-  } else {
+  } else if (!w->request->checked) {  // under the checker one OS thread runs everything: none waits for this one
     sched_yield();
   }
 }
