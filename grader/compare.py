@@ -36,10 +36,21 @@ def judge(task: Task, args: Sequence[Any], got: Any, expected: Any) -> Compariso
     if task.budget is None:
         return exact(got, expected)
     budget = task.budget(*args)
-    got = task.compared(args, got)
+    got, problem = part(task, args, got)
+    if problem:
+        return Comparison(np.nan, problem)
     if isinstance(budget, Mapping):
         return _in_order(got, expected, budget)
     return compare(got, expected, np.dtype(task.dtype(*args)), budget)
+
+
+def part(task: Task, args: Sequence[Any], got: Any) -> tuple[Any, str]:
+    """What of a result is compared; all of it, and what is wrong with it, where it has another shape or is no array."""
+    try:
+        return task.compared(args, got), ""
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        what = f"shape {got.shape}" if isinstance(got, np.ndarray) else f"the function returned {type(got).__name__}"
+        return got, f"{what}: not all that is compared is in it ({error})"
 
 
 def _in_order(got: Any, expected: Mapping[str, np.ndarray], budget: Mapping[str, Allowed | float]) -> Comparison:

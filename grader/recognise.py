@@ -70,7 +70,7 @@ def numbers(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any
         elif compare.judge(task, args, theirs["result"], expected).right:
             apart = None
         else:
-            mutants_result, result = task.compared(args, theirs["result"]), task.compared(args, answer["result"])
+            mutants_result, result = (compare.part(task, args, one["result"])[0] for one in (theirs, answer))
             apart = compare.same(mutants_result, result, near)
         if apart is not None and apart < distance:
             nearest, distance = mutant, apart

@@ -29,11 +29,11 @@ def arguments(
     return x.astype(np.float32), mine, LlamaConfig(fields), positions, frequencies
 
 
-def tiny_layer(name: str, tokens: int, first: int = 0) -> Callable[..., Sequence[Any]]:
-    """A layer of a tiny model on a random stream."""
+def tiny_layer(name: str, tokens: int, first: int = 0, **changed: Any) -> Callable[..., Sequence[Any]]:
+    """A layer of a tiny model on a random stream, some fields of which may be others."""
 
     def make(rng: np.random.Generator) -> Sequence[Any]:
-        fields = tiny.MODELS[name]
+        fields = {**tiny.MODELS[name], **changed}
         x = rng.standard_normal((tokens, fields["hidden_size"])) * 2.0 ** rng.uniform(-1, 2, (tokens, 1))
         return arguments(fields, tiny.weights(name, int(rng.integers(1000))), 1, x, first)
 
@@ -69,6 +69,22 @@ def allowed(x: np.ndarray, weights: Any, fields: LlamaConfig, positions: np.ndar
     return budget.float32_noise(trace(x, weights, fields, positions), expected(x, weights, fields, positions, None))
 
 
+def later_tokens(name: str, tokens: int, first: int) -> Callable[..., Sequence[Any]]:
+    """A text of which the first tokens go through the layer before the others."""
+    return lambda rng: (*tiny_layer(name, tokens)(rng), first)
+
+
+def expected_later(*args: Any) -> dict[str, np.ndarray]:
+    """The same rows of the whole text's tensors."""
+    *layer, first = args
+    return {name: value[first:] for name, value in expected(*layer).items()}
+
+
+def allowed_later(*args: Any) -> dict[str, Any]:
+    """As for the whole text."""
+    return allowed(*args[:-1])
+
+
 def wide_stream(rng: np.random.Generator) -> Sequence[Any]:
     """A stream of one column too many."""
     x, *rest = tiny_layer("tiny-llama", 3)(rng)
@@ -92,6 +108,7 @@ LAYER = Task(
         Case("tiny Llama, far into a text", tiny_layer("tiny-llama", 4, first=300)),
         Case("tiny Qwen3, 5 tokens", tiny_layer("tiny-qwen3", 5)),
         Case("tiny Qwen3, 17 tokens", tiny_layer("tiny-qwen3", 17)),
+        Case("tiny Qwen3, an eps of 0.05", tiny_layer("tiny-qwen3", 3, rms_norm_eps=0.05)),
         Case("SmolLM2-135M, layer 0", real_layer(0)),
         Case("SmolLM2-135M, layer 29", real_layer(29)),
     ],
@@ -102,4 +119,14 @@ LAYER = Task(
     cost_limits={"launches": 1.05, "global bytes": 1.1},
 )
 
-CHECKS = DayChecks([LAYER])
+CONTINUED = Task(
+    function="continued_layer",
+    oracle=expected_later,
+    budget=allowed_later,
+    cases=[
+        Case("tiny Llama, 5 tokens, then 3 with a cache", later_tokens("tiny-llama", 8, first=5)),
+        Case("tiny Qwen3, 6 tokens, then 1 with a cache", later_tokens("tiny-qwen3", 7, first=6)),
+    ],
+)
+
+CHECKS = DayChecks([LAYER, CONTINUED])

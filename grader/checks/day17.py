@@ -48,6 +48,26 @@ def allowed(model: Llama, ids: np.ndarray, _positions: Any, last_only: bool) -> 
     return budget.float32_noise(trace(model, ids, last_only, np.float32), trace(model, ids, last_only, np.float64))
 
 
+def continued(name: str, tokens: int, first: int) -> Callable[..., Sequence[Any]]:
+    """Random tokens, the first of which go through the model before the others."""
+
+    def make(rng: np.random.Generator) -> Sequence[Any]:
+        model, ids, positions, _ = tiny_text(name, tokens)(rng)
+        return model, ids, positions, first
+
+    return make
+
+
+def expected_later(model: Llama, ids: np.ndarray, _positions: Any, first: int) -> dict[str, np.ndarray]:
+    """The same rows of the whole text's tensors."""
+    return {name: value[first:] for name, value in trace(model, ids, False, np.float64).items()}
+
+
+def allowed_later(model: Llama, ids: np.ndarray, positions: Any, _first: int) -> dict[str, Any]:
+    """As for the whole text."""
+    return allowed(model, ids, positions, False)
+
+
 def prompt(label: str) -> Callable[..., Sequence[Any]]:
     """A prompt whose answer from Transformers is stored."""
 
@@ -100,6 +120,7 @@ EVERY_TENSOR = Task(
         Case("tiny Llama, 9 tokens", tiny_text("tiny-llama", 9)),
         Case("tiny Llama, the last of 20", tiny_text("tiny-llama", 20, last_only=True)),
         Case("tiny Qwen3, 7 tokens", tiny_text("tiny-qwen3", 7)),
+        Case("tiny Qwen3, an eps of 0.05", tiny_text("tiny-qwen3", 3, rms_norm_eps=0.05)),
         Case("tiny Qwen3, the last of 33", tiny_text("tiny-qwen3", 33, last_only=True)),
         Case(
             "a large vocabulary, the last of 20",
@@ -108,6 +129,15 @@ EVERY_TENSOR = Task(
         ),
     ],
     cost_limits={"shared wavefronts": 1.5, "launches": 1.1, "global bytes": 1.5},
+)
+CONTINUED = Task(
+    function="continued_forward",
+    oracle=expected_later,
+    budget=allowed_later,
+    cases=[
+        Case("tiny Llama, 4 tokens, then 3 with caches", continued("tiny-llama", 7, first=4)),
+        Case("tiny Qwen3, 5 tokens, then 1 with caches", continued("tiny-qwen3", 6, first=5)),
+    ],
 )
 LOGITS = Task(
     function="forward",
@@ -124,4 +154,4 @@ LOGITS = Task(
     ],
 )
 
-CHECKS = DayChecks([EVERY_TENSOR, LOGITS])
+CHECKS = DayChecks([EVERY_TENSOR, CONTINUED, LOGITS])
