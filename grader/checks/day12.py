@@ -119,7 +119,7 @@ SOFTMAX = Task(
         BadInput("float64", fixed(np.zeros((2, 8))), "x"),
     ],
     outputs=("out",),
-    cost_limits={"global bytes": 1.5, "barriers": 2.0, "bank conflicts": 2.0},
+    cost_limits={"global bytes": 1.5, "barriers": 2.0, "bank conflicts": 2.0, "launches": 1.0},
     speed=Speed("4,096 × 4,096", rows(4096, 4096), bytes_moved=lambda args: 2 * args[0].nbytes),
 )
 
