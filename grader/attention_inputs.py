@@ -45,6 +45,12 @@ def far_from_zero(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Sequence[np.nd
     return (q / 4 + sign * along).astype(np.float32), (k / 4 + along).astype(np.float32), v
 
 
+def far_below(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Sequence[np.ndarray]:
+    """Scores around -30,000, below numbers that stand for -inf elsewhere."""
+    along = np.full(q.shape[2], (30_000 / q.shape[2] ** 0.5) ** 0.5)
+    return (q / 4 - along).astype(np.float32), (k / 4 + along).astype(np.float32), v
+
+
 def first_outweighs(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Sequence[np.ndarray]:
     """The first key's score is around 45, the others' around -60: a warp's last score is far below its largest."""
     along = np.full(q.shape[2], (60 / q.shape[2] ** 0.5) ** 0.5)

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from grader import budget, oracles
-from grader.attention_inputs import Make, changed, far_from_zero, huge_from, nan_from, operations, qkv, real, same_keys
+from grader.attention_inputs import (
+    Make,
+    changed,
+    far_below,
+    far_from_zero,
+    huge_from,
+    nan_from,
+    operations,
+    qkv,
+    real,
+    same_keys,
+)
 from grader.spec import BadInput, Case, DayChecks, Speed, Task
 
 MODEL = "smollm2-135m"
@@ -31,6 +42,7 @@ ATTENTION = Task(
         Case("130 tokens, 1 head", tokens(130, 1)),
         *(Case(f"heads of {n}", tokens(11, 2, n), sanitize=n == 33) for n in (1, 31, 33, 100, 256)),
         Case("scores far from 0", changed(tokens(33, 2), far_from_zero)),
+        Case("scores around -30 000", changed(tokens(33, 2), far_below)),
         Case("scores far apart", tokens(33, 2, scale=40.0)),
         Case("all keys alike", changed(tokens(33, 2), same_keys)),
         Case("NaN from token 20 on", changed(tokens(40, 2), nan_from(20))),

@@ -6,6 +6,7 @@ from grader import budget, oracles
 from grader.attention_inputs import (
     Make,
     changed,
+    far_below,
     far_from_zero,
     first_outweighs,
     huge_from,
@@ -46,6 +47,7 @@ ATTENTION = Task(
         *(Case(f"heads of {n}", group(4, 2, 5, 11, n), sanitize=n == 33) for n in (1, 31, 33, 100, 128, 256)),
         Case("1 query, 13 000 tokens", group(1, 1, 1, MORE_THAN_48_KIB)),
         Case("scores far from 0", changed(group(4, 2, 9, 33), far_from_zero)),
+        Case("scores around -30 000", changed(group(4, 2, 9, 33), far_below)),
         Case("the first key outweighs all", changed(group(4, 2, 9, 33), first_outweighs)),
         Case("scores far apart", qkv(9, 33, 4, 2, scale=40.0)),
         Case("all keys alike", changed(group(4, 2, 9, 33), same_keys)),
@@ -64,7 +66,7 @@ ATTENTION = Task(
         BadInput("heads of 257", group(4, 2, 3, 3, 257), "q"),
     ],
     outputs=("out",),
-    cost_limits={"global bytes": 1.25, "host bytes": 1.2, "bank conflicts": 2.0, "barriers": 2.0},
+    cost_limits={"global bytes": 1.25, "host bytes": 1.2, "bank conflicts": 2.0, "barriers": 2.0, "launches": 1.0},
     speed=Speed(
         "2,048 tokens, 32 heads on 8",
         group(32, 8, 2048, 2048),
