@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.spec import DTYPES, File, Folder, Llama, LlamaConfig, Model, Stream
+from grader.spec import DTYPES, File, Folder, Llama, LlamaConfig, Model, Part, Stream
 
 MAX_BYTES = 4 << 30
 PLAIN = (str, int, float, bool, type(None))
@@ -71,6 +71,8 @@ def encode(value: Any, blobs: list[bytes | memoryview]) -> Any:
             from grader.models import folder
 
             return {"model": str(folder(value.name) / value.file)}
+        case Part():
+            return {"part": encode(value.values, blobs)}
         case LlamaConfig():
             return {"config": encode(dict(value.fields), blobs)}
         case Llama() if value.pulled:
@@ -136,6 +138,8 @@ class Decoder:
                 return folder
             case "model":
                 return Path(described["model"])
+            case "part":
+                return Part(self.value(described["part"]))
             case "config":
                 return LlamaConfig(self.value(described["config"]))
             case "pulled":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine import device
-from grader.spec import Llama, LlamaConfig
+from grader.spec import Llama, LlamaConfig, Part
 
 
 def on_device(value: Any) -> Any:
@@ -18,6 +18,11 @@ def on_device(value: Any) -> Any:
     match value:
         case np.ndarray():
             return device.to_device(value)
+        case Part():
+            array = device.to_device(value.values)
+            larger = device.xp.empty(array.size + 1, array.dtype)
+            larger[1:] = array.reshape(-1)
+            return larger[1:].reshape(array.shape)
         case LlamaConfig():
             from engine import config
 

@@ -45,6 +45,13 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Part:
+    """An array in the middle of a larger one: on the lesson's device it starts at no multiple of 16 bytes."""
+
+    values: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
 class LlamaConfig:
     """A model's configuration, in the words of config.json: the lesson gets an `engine.config.Config`."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from grader import budget, oracles
 from grader.models import tensor_rows
-from grader.spec import DTYPES, BadInput, Case, DayChecks, Speed, Task
+from grader.spec import DTYPES, BadInput, Case, DayChecks, Part, Speed, Task
 
 MODEL = "smollm2-135m"
 BFLOAT16 = DTYPES["bfloat16"]
@@ -118,7 +118,7 @@ MATVEC = Task(
         BadInput("several vectors", several_vectors, "x"),
     ],
     outputs=("out",),
-    cost_limits={"global bytes": 1.1, "global requests": 1.5},
+    cost_limits={"global bytes": 1.1, "global requests": 1.5, "launches": 1.0},
     speed=Speed(
         "8,192 × 8,192",
         vector_and_matrix(8192, 8192),
@@ -126,4 +126,33 @@ MATVEC = Task(
     ),
 )
 
-CHECKS = DayChecks([MATVEC])
+
+def as_part(number: int, make: Make) -> Make:
+    """The arguments of `make`, of which one is a part of a larger array."""
+
+    def cut(rng: np.random.Generator) -> Sequence[Any]:
+        args = list(make(rng))
+        args[number] = Part(args[number])
+        return args
+
+    return cut
+
+
+def whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """That function of arguments some of which may be parts."""
+    return lambda *args: function(*(a.values if isinstance(a, Part) else a for a in args))
+
+
+PARTS = Task(
+    function="matvec",
+    oracle=whole(oracles.product),
+    budget=whole(budget.product),
+    dtype=whole(lambda x, _: x.dtype),
+    cases=[
+        Case("x is a part of an array", as_part(0, vector_and_matrix(5, 520)), sanitize=True),
+        Case("the weight is a part of an array", as_part(1, vector_and_matrix(5, 512)), sanitize=True),
+    ],
+    outputs=("out",),
+)
+
+CHECKS = DayChecks([MATVEC, PARTS])

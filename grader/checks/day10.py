@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from grader import budget, oracles
+from grader.checks.day08 import as_part, whole
 from grader.checks.day09 import BFLOAT16, Make, cancelling, matrices, real_layer, special_values
 from grader.spec import BadInput, Case, DayChecks, Speed, Task
 
@@ -61,7 +62,13 @@ TENSOR_CORE_MATMUL = Task(
         BadInput("one vector", one_vector, "x"),
     ],
     outputs=("out",),
-    cost_limits={"global bytes": 1.25, "global requests": 1.5, "shared wavefronts": 1.5, "barriers": 2.0},
+    cost_limits={
+        "global bytes": 1.25,
+        "global requests": 1.5,
+        "shared wavefronts": 1.5,
+        "barriers": 2.0,
+        "launches": 1.0,
+    },
     speed=Speed(
         "4,096 × 4,096 × 4,096",
         narrowed(matrices(4096, 4096, 4096)),
@@ -69,4 +76,16 @@ TENSOR_CORE_MATMUL = Task(
     ),
 )
 
-CHECKS = DayChecks([TENSOR_CORE_MATMUL])
+PARTS = Task(
+    function="tensor_core_matmul",
+    oracle=whole(oracles.product),
+    budget=whole(budget.tensor_core_product),
+    dtype=lambda *_: FLOAT32,
+    cases=[
+        Case("x is a part of an array", as_part(0, narrowed(matrices(5, 20, 72))), sanitize=True),
+        Case("the weight is a part of an array", as_part(1, narrowed(matrices(5, 20, 64))), sanitize=True),
+    ],
+    outputs=("out",),
+)
+
+CHECKS = DayChecks([TENSOR_CORE_MATMUL, PARTS])
