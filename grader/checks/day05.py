@@ -88,6 +88,7 @@ EMBEDDING = Task(
         Case("1 token", gather(1, 40, 2048, "bfloat16")),
         Case("a vocabulary of 131,072", gather(64, 131_072, 8, "bfloat16")),
         Case("one token again and again", repeated),
+        Case("rows of no columns", gather(3, 40, 0, "float32")),
         Case("no tokens", gather(0, 40, 64, "float32")),
         Case("SmolLM2-135M, real rows", real_rows),
     ],

@@ -94,13 +94,20 @@ def sum_task(function: str, name: str, **limits: float) -> Task:
             Case(f"{name}, infinities and NaN", special_sums),
         ),
         outputs=("out",),
-        cost_limits={**limits, "global bytes": 1.25},
+        cost_limits={**limits, "global bytes": 1.25, "launches": 1.0},
         speed=FAST,
     )
 
 
 FAST = Speed("4,096 × 4,096", rows(4096, 4096), bytes_moved=lambda args: args[0].nbytes + 4 * len(args[0]))
 WITH_SHUFFLES = {"barriers": 2.0, "shared wavefronts": 2.0}
+THREADS = 256  # of the lesson's blocks
+
+
+def for_each_thread(x: np.ndarray) -> np.ndarray:
+    """The sum, once for each thread and way."""
+    return np.broadcast_to(oracles.row_sum(x), (2, THREADS))
+
 
 CHECKS = DayChecks(
     [
@@ -117,8 +124,15 @@ CHECKS = DayChecks(
                 BadInput("float64", fixed(np.zeros((2, 8))), "x"),
             ],
             outputs=("out",),
-            cost_limits={"global bytes": 1.25, **WITH_SHUFFLES},
+            cost_limits={"global bytes": 1.25, **WITH_SHUFFLES, "launches": 1.0},
             speed=FAST,
+        ),
+        Task(
+            function="sum_of_each_thread",
+            oracle=for_each_thread,
+            budget=budget.row_sum,
+            cases=[Case("each thread gets the sum", rows(1, THREADS), sanitize=True)],
+            outputs=("sum_of_each_thread:out",),
         ),
     ]
 )
