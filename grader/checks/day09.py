@@ -103,7 +103,13 @@ MATMUL = Task(
         BadInput("one vector", one_vector, "x"),
     ],
     outputs=("out",),
-    cost_limits={"global bytes": 1.25, "shared wavefronts": 2.0, "bank conflicts": 1.5, "barriers": 2.0},
+    cost_limits={
+        "global bytes": 1.25,
+        "shared wavefronts": 2.0,
+        "bank conflicts": 1.5,
+        "barriers": 2.0,
+        "launches": 1.0,
+    },
     speed=Speed(
         "4,096 × 4,096 × 4,096",
         matrices(4096, 4096, 4096),
