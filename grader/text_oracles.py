@@ -88,6 +88,11 @@ def stream(folder: Folder | Model, ids: Stream, skip_special_tokens: bool = Fals
     return [*pieces, (len(ids.items), rest)] if rest else pieces
 
 
+def streams_in_turns(folder: Folder, ids: list[int], others: list[int]) -> list[list[str]]:
+    """The pieces of each, as if it were alone."""
+    return [[piece for _, piece in stream(folder, Stream(tuple(one)))] for one in (ids, others)]
+
+
 def _bytes_of(folder: Folder | Model, token_id: int) -> bytes:
     if isinstance(folder, Folder):
         return small_tokenizer.token_bytes()[token_id]

@@ -136,9 +136,9 @@ def laid_out(*offsets: tuple[int, int], size: int) -> Make:
     return lambda rng: [File(NAME, file(header, rng.bytes(size)))]
 
 
-def overflowing(*shape: int) -> Make:
-    """A tensor of no bytes whose sizes, multiplied from the left, pass 64 bits."""
-    return bad(file({"a": {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]}}))
+def overflowing(*shape: int, dtype: str = "U8") -> Make:
+    """A tensor of no bytes whose sizes, multiplied from the left, pass 64 bits, or nearly."""
+    return bad(file({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}}))
 
 
 def alone(text: str, size: int = 4) -> Make:
@@ -189,6 +189,7 @@ HEADER = Task(
         Case("space around the header", good(TWO, before=b" \n", after=b"\t\r\n  ")),
         Case("JSON written oddly", written_oddly),
         Case("zero times 2^63 times 4", zero_times_huge),
+        Case("2^63 times zero", overflowing(2**63, 0, dtype="F32")),
         Case("four megabytes, header only", large, count_costs=True),
         Case("SmolLM2-135M, header", real),
     ],
@@ -201,6 +202,7 @@ HEADER = Task(
         BadInput("the same field twice", alone('{"a":' + ONE[:-1] + ',"dtype":"F32"}}'), (NAME, "dtype")),
         BadInput("metadata twice", alone('{"__metadata__":{},"__metadata__":{}}', 0), (NAME, "__metadata__")),
         BadInput("number in the metadata", good(TWO, {"__metadata__": {"layers": 30}}), (NAME, "__metadata__")),
+        BadInput("null in the metadata", good(TWO, {"__metadata__": {"format": None}}), (NAME, "__metadata__")),
         BadInput("metadata is a list", good(TWO, {"__metadata__": ["pt"]}), (NAME, "__metadata__")),
         BadInput("tensor is null", good({}, {NORM: None}), (NAME, NORM)),
         BadInput("no dtype", changed(NORM, dtype=None), (NAME, NORM, "dtype")),
@@ -230,6 +232,7 @@ HEADER = Task(
         BadInput("tensors overlap", laid_out((0, 8), (4, 12), size=12), (NAME, "t1", "overlap")),
         BadInput("two tensors in one place", laid_out((0, 4), (0, 4), size=4), (NAME, "overlap")),
         BadInput("a tensor inside another", laid_out((0, 12), (4, 8), size=12), (NAME, "t1", "overlap")),
+        BadInput("an empty tensor inside another", laid_out((0, 12), (4, 4), size=12), (NAME, "t1", "overlap")),
         BadInput("last byte missing", laid_out((0, 4), (4, 12), size=11), (NAME,)),
         BadInput("a byte too many", laid_out((0, 4), (4, 12), size=13), (NAME,)),
         BadInput("data of no tensor", bad(file(b"{}", bytes(8))), (NAME,)),
@@ -258,4 +261,10 @@ TENSORS = Task(
     cost_limits={"host bytes": 8.0},
 )
 
-CHECKS = DayChecks([BYTES, HEADER, TENSORS])
+WRITABLE = Task(
+    function="writable_views",
+    oracle=lambda _: [],
+    cases=[Case("no view can be written", good(WITH_EMPTY))],
+)
+
+CHECKS = DayChecks([BYTES, HEADER, TENSORS, WRITABLE])

@@ -243,6 +243,14 @@ STORED = Task(
         BadInput(
             "index that leads elsewhere", indexed({"weight_map": {NORM: "../other.safetensors"}}), (INDEX, "weight_map")
         ),
+        BadInput(
+            "index that leads to a folder below",
+            indexed({"weight_map": {NORM: "parts/model.safetensors"}}),
+            (INDEX, "weight_map"),
+        ),
+        BadInput(
+            "index that leads to the root", indexed({"weight_map": {NORM: "/model.safetensors"}}), (INDEX, "weight_map")
+        ),
         BadInput("index that leads to the folder above", indexed({"weight_map": {NORM: ".."}}), (INDEX, "weight_map")),
         BadInput("file that is missing", sharded(LLAMA, files=lost), "model-00001-of-00003.safetensors"),
         BadInput("file that is cut off", sharded(LLAMA, files=cut), "model-00002-of-00003.safetensors"),

@@ -218,6 +218,18 @@ STREAM = Task(
 )
 
 
+IN_TURNS = Task(
+    function="streams_in_turns",
+    oracle=text_oracles.streams_in_turns,
+    cases=[
+        Case(
+            "two streams: in turns",
+            given(small(), [*ids_of(" the"), *split("🙂"), *ids_of(" world")], [*split("日"), *split("é🙂")[:4]]),
+        )
+    ],
+)
+
+
 # ---- conversations ---------------------------------------------------------------------------------------------------
 
 
@@ -289,4 +301,4 @@ ENCODE_CHAT = Task(
     ],
 )
 
-CHECKS = DayChecks([ALPHABET, ENCODE, TOKEN_BYTES, DECODE, STREAM, CHAT, ENCODE_CHAT])
+CHECKS = DayChecks([ALPHABET, ENCODE, TOKEN_BYTES, DECODE, STREAM, IN_TURNS, CHAT, ENCODE_CHAT])

@@ -306,3 +306,11 @@ def open_tensors(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{path}: tensor {name!r}: no array has the shape {info.shape!r:.60}: {error}") from error
     return views
     # solve: end
+
+
+# ---- for the grading ------------------------------------------------------------------------------------------------
+
+
+def writable_views(path: Path) -> list[str]:
+    """The names of the tensors whose views can be written."""
+    return [name for name, view in open_tensors(path).items() if view.flags.writeable]
