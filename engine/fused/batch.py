@@ -29,8 +29,8 @@ AHEAD = 4  # steps that are launched before the tokens of the first of them are 
 
 
 @dataclass
-class TextCache:
-    """One layer's keys and values of one text: [capacity, kv_heads, head_dim] float32 each."""
+class TextsCache:
+    """One layer's keys and values of several texts: [texts, capacity, kv_heads, head_dim] float32 each."""
 
     keys: Any
     values: Any
@@ -49,9 +49,10 @@ class BatchCaches:
         self.keys = device.xp.zeros(shape, np.float32)
         self.values = device.xp.zeros_like(self.keys)
 
-    def of_text(self, text: int) -> list[TextCache]:
-        """One text's caches, one for each layer: views."""
-        return [TextCache(*views) for views in zip(self.keys[:, text], self.values[:, text], strict=True)]
+    @property
+    def layers(self) -> list[TextsCache]:
+        """Each layer's, in the same memory."""
+        return [TextsCache(*of_layer) for of_layer in zip(self.keys, self.values, strict=True)]
 
 
 class BatchEngine:
@@ -80,7 +81,7 @@ class BatchEngine:
             self.splits = self._splits()
             self.rows = RowLayers(
                 config, texts, BFLOAT16, PARTS, SPLITS=self.splits, QKV_PARTS=PARTS,
-                QK_NORM=int(self.weights.has_qk_norm),
+                PARTS=PARTS, QK_NORM=int(self.weights.has_qk_norm),
             )  # fmt: skip
             heads, head_dim = config.num_attention_heads, config.head_dim
             self.parts = xp.zeros((texts, heads, self.splits, head_dim), np.float32)
@@ -90,7 +91,9 @@ class BatchEngine:
             self.state = xp.zeros((texts, 4), np.int32)
             self.given = xp.zeros(texts, np.int32)
             self.stops = xp.zeros(1 + MOST_STOPS, np.int32)
-            self.prefill = Prefill(self.weights, self.turns, self.caches.of_text(0)) if self._has_prefill() else None
+            self.prefill: Prefill | None = None
+            if self._has_prefill():
+                self.prefill = Prefill(self.weights, self.turns, self.caches.layers, self.stream)
         self.tokens = chain.pinned_zeros(texts * (capacity + 1)).reshape(texts, capacity + 1)
         self._graph: Graph | None = None
         if self.stream is not None:
@@ -160,8 +163,7 @@ class BatchEngine:
             self.stops[: 1 + len(stops)] = device.to_device(np.array([len(stops), *stops], np.int32))
             if self.prefill is not None:
                 for text, ids in enumerate(prompts):
-                    self.prefill.caches = self.caches.of_text(text)
-                    self.prefill.run(ids[:-1])
+                    self.prefill.run(ids[:-1], text)
                 starts = [len(ids) - 1 for ids in prompts]
             else:
                 starts = [0] * self.texts
@@ -199,7 +201,6 @@ class BatchEngine:
         rows, weights, config = self.rows, self.weights, self.config
         q_scale = np.float32(math.log2(math.e) / math.sqrt(config.head_dim))  # exp2 in place of exp
         attention = rows.kernel("decode_attention", "decode/attention.cu", WARPS=ATTENTION_WARPS)
-        merge = functools.partial(rows.launch, "merge_parts", (self.texts,))
 
         def attend(number: int, layer: FusedLayer) -> None:
             arguments = (
@@ -208,11 +209,12 @@ class BatchEngine:
             )  # fmt: skip
             grid = (config.num_key_value_heads, self.splits, self.texts)
             Launch(attention, grid, 32 * ATTENTION_WARPS, arguments).run()
-            merge((self.parts, self.sums, rows.attended, rows.attended_scale))
+            rows.launch("merge_parts", (self.parts, self.sums, rows.attended))
 
+        rows.begin()
         for number, layer in enumerate(weights.layers):
-            rows.layer(layer, number, attend)
-        product(rows.final_norm(weights.norm), weights.head.values, self.logits)
+            rows.layer(layer, functools.partial(attend, number, layer), PARTS)
+        product(rows.norm(weights.norm, PARTS), weights.head.values, self.logits)
 
     def _next_tokens(self, origin: Origin) -> None:
         kernel = self.rows.kernel("rows_next_tokens", "rows/next_tokens.cu", WARPS=WARPS)

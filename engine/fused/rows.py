@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -33,6 +34,21 @@ def product(parts: Any, weight: Any, out: Any) -> None:
         np.matmul(parts.astype(np.float32), weight.astype(np.float32).T, out=out)
 
 
+@dataclass(frozen=True)
+class Added:
+    """A product that the next norm adds to the residual stream.
+
+    Attributes:
+        parts: of its input, whose products are still apart.
+        scale: [rows] float32, by which its input was divided.
+        scales: of its weights: see `engine.fused.weights.Matrix`.
+    """
+
+    parts: int
+    scale: Any
+    scales: Any
+
+
 class RowLayers:
     """The layers of a model for a fixed number of rows: its kernels, and the memory between them.
 
@@ -42,79 +58,84 @@ class RowLayers:
         config: of the model.
         rows: tokens at once.
         dtype: of a part, and of the weights: bfloat16 or float16.
-        parts: 1 or 2.
-        defines: more of what the attention kernels are compiled for.
+        parts: 1 or 2, the most that a layer has.
+        scaled: whether weights have scales.
+        defines: more of what the kernels are compiled for.
 
     Attributes:
         hidden: [rows, hidden_size] float32, the residual stream.
         qkv: [parts · rows, (heads + 2 · kv_heads) · head_dim] float32: a product.
         attended: [parts, rows, heads · head_dim]: what attention leaves for the output matrix.
-        attended_scale: [rows] float32, by which it was divided.
-        added: [parts · rows, hidden_size] float32: the product that the next norm adds to the residual stream.
     """
 
-    def __init__(self, config: Config, rows: int, dtype: np.dtype, parts: int, **defines: int | str) -> None:
+    def __init__(
+        self, config: Config, rows: int, dtype: np.dtype, parts: int, *, scaled: bool = False, **defines: int | str
+    ) -> None:
         xp = device.xp
         self.config, self.rows, self.parts = config, rows, parts
         heads, kv_heads, head_dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.defines: dict[str, int | str] = {
             "HIDDEN": config.hidden_size, "INNER": config.intermediate_size, "HEADS": heads, "KV_HEADS": kv_heads,
-            "HEAD_DIM": head_dim, "PART": NAMES[np.dtype(dtype)], "PARTS": parts, **defines,
+            "HEAD_DIM": head_dim, "PART": NAMES[np.dtype(dtype)], "SCALED": int(scaled), **defines,
         }  # fmt: skip
         self.hidden = xp.empty((rows, config.hidden_size), np.float32)
         self.qkv = xp.empty((parts * rows, (heads + 2 * kv_heads) * head_dim), np.float32)
         self.attended = xp.empty((parts, rows, heads * head_dim), dtype)
-        self.attended_scale = xp.ones(rows, np.float32)
-        self._normed = xp.empty((parts, rows, config.hidden_size), dtype)
+        self._normed = xp.empty((parts * rows, config.hidden_size), dtype)
         self._gate_up = xp.empty((parts * rows, 2 * config.intermediate_size), np.float32)
-        self._inner = xp.empty((parts, rows, config.intermediate_size), dtype)
-        self._inner_scale = xp.ones(rows, np.float32)
-        self.added = xp.empty((parts * rows, config.hidden_size), np.float32)
+        self._inner = xp.empty((parts * rows, config.intermediate_size), dtype)
+        self._inner_scale = xp.empty(rows, np.float32)
+        self._product = xp.empty((parts * rows, config.hidden_size), np.float32)
+        self._ones = xp.ones(rows, np.float32)
+        self._added: Added | None = None
         self.epsilon = np.float32(config.rms_norm_eps)
-        self._kernels: dict[str, Any] = {}
+        self._kernels: dict[Any, Any] = {}
 
     def kernel(self, name: str, source: str, **more: int | str) -> Any:
         """A kernel of kernels/, compiled for this model."""
-        if name not in self._kernels:
-            self._kernels[name] = device.load_module(source, {**self.defines, **more}).get_function(name)
-        return self._kernels[name]
+        key = (name, *sorted(more.items()))
+        if key not in self._kernels:
+            self._kernels[key] = device.load_module(source, {**self.defines, **more}).get_function(name)
+        return self._kernels[key]
 
-    def launch(self, name: str, grid: Sequence[int], arguments: Sequence[Any]) -> None:
-        """Launch a kernel of kernels/rows/ that goes over rows."""
-        kernel = self.kernel(f"rows_{name}", f"rows/{name}.cu", WARPS=WARPS)
-        Launch(kernel, tuple(grid), 32 * WARPS, tuple(arguments)).run()
+    def launch(self, name: str, arguments: Sequence[Any], **more: int | str) -> None:
+        """Launch a kernel of kernels/rows/ that has a block for each row."""
+        kernel = self.kernel(f"rows_{name}", f"rows/{name}.cu", WARPS=WARPS, **more)
+        Launch(kernel, (self.rows,), 32 * WARPS, tuple(arguments)).run()
 
-    def norm(self, gain: Any, scale: Any, adds: bool) -> Any:
+    def begin(self) -> None:
+        """`hidden` is the input of the first layer."""
+        self._added = None
+
+    def norm(self, gain: Any, parts: int) -> Any:
         """Add the last product to the residual stream, where there is one, and normalise.
 
         Args:
             gain: [hidden_size] float32.
-            scale: [rows] float32, by which the product's input was divided.
-            adds: whether there is a product.
+            parts: of the result.
 
         Returns:
             [parts · rows, hidden_size].
         """
-        arguments = (self.hidden, self.added, scale, gain, self._normed, self.epsilon, np.int32(adds))
-        self.launch("norm_parts", (self.rows,), arguments)
-        return self._normed.reshape(-1, self.config.hidden_size)
+        added = self._added or Added(0, self._ones, self._ones)
+        arguments = (self.hidden, self._product, added.scale, added.scales, gain, self._normed, self.epsilon)
+        self.launch("norm_parts", arguments, PARTS=parts, ADDED=added.parts)
+        return self._normed[: parts * self.rows]
 
-    def layer(self, layer: FusedLayer, number: int, attend: Callable[[int, FusedLayer], None]) -> None:
+    def layer(self, layer: FusedLayer, attend: Callable[[], None], parts: int) -> None:
         """One layer.
 
         Args:
-            number: 0 for the first.
-            attend: is told the layer's number and its norms; from `qkv` it fills `attended` and `attended_scale`.
+            attend: fills `attended` from `qkv`.
+            parts: that activations are taken apart into.
         """
-        x = self.norm(layer.input_norm, self._inner_scale, adds=number > 0)
-        product(x, layer.qkv.values, self.qkv)
-        attend(number, layer)
-        product(self.attended.reshape(-1, self.attended.shape[-1]), layer.output.values, self.added)
-        x = self.norm(layer.post_norm, self.attended_scale, adds=True)
-        product(x, layer.gate_up.values, self._gate_up)
-        self.launch("swiglu_parts", (self.rows,), (self._gate_up, self._inner, self._inner_scale))
-        product(self._inner.reshape(-1, self._inner.shape[-1]), layer.down.values, self.added)
-
-    def final_norm(self, gain: Any) -> Any:
-        """After the last layer: [parts · rows, hidden_size], the input of the output matrix."""
-        return self.norm(gain, self._inner_scale, adds=True)
+        rows = parts * self.rows
+        product(self.norm(layer.input_norm, parts), layer.qkv.values, self.qkv[:rows])
+        attend()
+        product(self.attended[:parts].reshape(rows, -1), layer.output.values, self._product[:rows])
+        self._added = Added(parts, self._ones, layer.output.scales)
+        product(self.norm(layer.post_norm, parts), layer.gate_up.values, self._gate_up[:rows])
+        of_swiglu = (self._gate_up, layer.gate_up.scales, self._inner, self._inner_scale)
+        self.launch("swiglu_parts", of_swiglu, PARTS=parts)
+        product(self._inner[:rows], layer.down.values, self._product[:rows])
+        self._added = Added(parts, self._inner_scale, layer.down.scales)

@@ -1,138 +1,230 @@
 // Prefill: causal attention of a prompt on tensor cores, without a matrix of all scores (Dao 2023, "FlashAttention-2", section 3).
 //
-// A block has QUERIES queries of one head, and goes over the keys up to its last query, KEYS at a time. A warp has 16 of the queries:
+// A block has QUERIES queries of one head, and goes over the keys up to its last query, KEYS at a time: while it works on some, the
+// next ones are on their way to shared memory. A warp has TILES times 16 queries, and all that belongs to them in registers:
 //
-//   scores = q · kᵀ       16 × KEYS, WMMA products of 16 × 16 × 16, into shared memory
-//   softmax, online       two lanes a row: the row's new maximum m, exp2(score - m) as 16 bits, the old output times exp2(old m - m)
-//   output += p · v       16 × HEAD_DIM, in shared memory between two rounds
+//   scores = q · kᵀ       16 × KEYS
+//   softmax, online       four lanes share a row: its new maximum m, p = exp2(score - m), the old output times exp2(old m - m)
+//   output += p · v       16 × HEAD_DIM; the scores' registers become p's
 //
-// Scores are in units of log2(e), from q_scale. Sums are float32; q, k, v and p have 11 bits.
+// Scores are in units of log2(e), from q_scale. Sums are float32. With one part q, k, v and p have 11 bits each; with two, 22, and
+// of their products' four only the one of both second parts is left out: it is below 2^-22.
 //
-//   q16      [rows, HEADS, HEAD_DIM] half                     k16, v16   [rows, KV_HEADS, HEAD_DIM] half
-//   out      [rows, HEADS, HEAD_DIM] half                     scale      [rows] float: 1
-//   grid     blocks of queries × HEADS (x, y)                 block      QUERIES / 16 warps
-//   shared   see `Shared`
-#include <cuda_fp16.h>
+//   q16      [PARTS, rows, HEADS, HEAD_DIM] half              k16, v16   [PARTS, rows, KV_HEADS, HEAD_DIM] half
+//   out      [PARTS, rows, HEADS, HEAD_DIM] half
+//   grid     HEADS × blocks of queries (x, y)                 block      ROW_WARPS warps
+//   shared   STAGES
 #include <math_constants.h>
-#include <mma.h>
 
+#include "../decode/async_copy.cuh"
 #include "../decode/shapes.cuh"
+#include "parts.cuh"
+#include "warp_mma.cuh"
 
-#ifndef QUERIES
-#define QUERIES 64
+#ifndef TILES
+#define TILES 1
 #endif
 #ifndef KEYS
 #define KEYS 64
 #endif
-constexpr int ROW_WARPS = QUERIES / 16;
-static_assert(HEAD_DIM % 16 == 0 && KEYS % 32 == 0 && QUERIES % 16 == 0, "whole tiles of 16 × 16");
+constexpr int ROW_WARPS = 4, OF_WARP = 16 * TILES, QUERIES = ROW_WARPS * OF_WARP;
+constexpr int WIDE = HEAD_DIM + 8;  // rows are a little longer than their numbers: neighbours begin in other banks
+static_assert(HEAD_DIM % 16 == 0 && KEYS % 16 == 0, "whole tiles of 16 × 16");
+static_assert(QUERIES <= 2 * KEYS, "the queries pass through the memory of a stage");
 
-// Rows are a little longer than their numbers: neighbours begin in other banks.
-constexpr int WIDE = HEAD_DIM + 8, SCORES = KEYS + 4, PROBABILITIES = KEYS + 8, OUTPUT = HEAD_DIM + 4;
-
-struct Shared {
-  __half q[QUERIES][WIDE];
-  __half k[KEYS][WIDE];
-  __half v[KEYS][WIDE];
-  float scores[ROW_WARPS][16][SCORES];
-  __half p[ROW_WARPS][16][PROBABILITIES];
-  float output[ROW_WARPS][16][OUTPUT];
+using Rows = __half[PARTS][KEYS][WIDE];
+struct Stage {
+  Rows k, v;
 };
 
-using namespace nvcuda;
-using Left = wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major>;
-using Right = wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::row_major>;
-using RightTurned = wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::col_major>;
-using Sums = wmma::fragment<wmma::accumulator, 16, 16, 16, float>;
-
-// Rows first … first + count - 1 of one head, 16 bytes at a time; zeros past the last row.
-__device__ __forceinline__ void load_tile(__half (*to)[WIDE], const __half* from, int first, int count, int rows,
-                                          int heads, int head) {
+// Rows first … first + COUNT - 1 of one head, and of each part; past the last row, that one again: nobody looks at it.
+template <int COUNT>
+__device__ __forceinline__ void load_rows(__half* to, const __half* from, int first, int rows, int heads, int head) {
   constexpr int EIGHTS = HEAD_DIM / 8;
-  for (int i = threadIdx.x; i < count * EIGHTS; i += ROW_WARPS * 32) {
-    int row = i / EIGHTS, eight = i % EIGHTS;
-    uint4 value = make_uint4(0, 0, 0, 0);
-    if (first + row < rows) {
-      value = reinterpret_cast<const uint4*>(from + ((size_t)(first + row) * heads + head) * HEAD_DIM)[eight];
+#pragma unroll
+  for (int part = 0; part < PARTS; part++) {
+    for (int i = threadIdx.x; i < COUNT * EIGHTS; i += ROW_WARPS * 32) {
+      int row = i / EIGHTS, eight = i % EIGHTS;
+      size_t at = (((size_t)part * rows + min(first + row, rows - 1)) * heads + head) * HEAD_DIM + 8 * eight;
+      copy16(reinterpret_cast<uint4*>(to + (part * COUNT + row) * WIDE + 8 * eight),
+             reinterpret_cast<const uint4*>(from + at));
     }
-    *reinterpret_cast<uint4*>(&to[row][8 * eight]) = value;
+  }
+}
+
+// Two numbers, rounded, and in each next register what the ones before have left of them.
+template <int COUNT>
+__device__ __forceinline__ void split(unsigned (*to)[COUNT], int at, float x, float y) {
+#pragma unroll
+  for (int part = 0; part < PARTS; part++) {
+    __half2 pair = __floats2half2_rn(x, y);
+    to[part][at] = as_register(pair);
+    float2 rounded = __half22float2(pair);
+    x -= rounded.x;
+    y -= rounded.y;
   }
 }
 
 extern "C" __global__ void __launch_bounds__(ROW_WARPS * 32)
     rows_flash_attention(const __half* __restrict__ q16, const __half* __restrict__ k16, const __half* __restrict__ v16,
-                         __half* __restrict__ out, float* __restrict__ scale, int rows) {
+                         __half* __restrict__ out, int rows) {
   extern __shared__ uint4 memory[];
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = blockIdx.y, kv_head = head / (HEADS / KV_HEADS);
-  int first = (gridDim.x - 1 - blockIdx.x) * QUERIES;                    // the longest blocks begin first
-  int row = lane / 2, side = lane % 2, query = first + warp * 16 + row;  // two lanes share a row
-  float* of_output = &shared.output[warp][row][side * (HEAD_DIM / 2)];
-  const float* of_scores = &shared.scores[warp][row][side * (KEYS / 2)];
-  __half* of_p = &shared.p[warp][row][side * (KEYS / 2)];
+  Stage* stages = reinterpret_cast<Stage*>(memory);
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = blockIdx.x, kv_head = head / (HEADS / KV_HEADS);
+  int block = (gridDim.y - 1 - blockIdx.y) * QUERIES;  // the longest blocks begin first
+  int first = block + warp * OF_WARP;                  // this warp's first query
+  int low = lane % 8 + lane / 8 % 2 * 8,
+      high = lane / 16 * 8;  // where this lane's row of four matrices begins: in a and v,
+  int low_k = lane % 8 + lane / 16 * 8, high_k = lane / 8 % 2 * 8;  // and in k, whose rows are b's columns
 
-  load_tile(shared.q, q16, first, QUERIES, rows, HEADS, head);
-  for (int i = 0; i < HEAD_DIM / 2; i++) of_output[i] = 0.0f;
-  float largest = -CUDART_INF_F, sum = 0.0f;
-
-  int last = min(first + QUERIES, rows);
-  for (int key = 0; key < last; key += KEYS) {
-    __syncthreads();  // all warps are done with the keys before
-    load_tile(shared.k, k16, key, KEYS, rows, KV_HEADS, kv_head);
-    load_tile(shared.v, v16, key, KEYS, rows, KV_HEADS, kv_head);
-    __syncthreads();
-
+  auto load_keys = [&](int key, Stage& stage) {
+    load_rows<KEYS>(&stage.k[0][0][0], k16, key, rows, KV_HEADS, kv_head);
+    load_rows<KEYS>(&stage.v[0][0][0], v16, key, rows, KV_HEADS, kv_head);
+  };
+  __half* queries = reinterpret_cast<__half*>(&stages[1]);
+  load_rows<QUERIES>(queries, q16, block, rows, HEADS, head);
+  end_group();
+  load_keys(0, stages[0]);
+  end_group();
+  wait_for_group<1>();
+  __syncthreads();
+  unsigned q[PARTS][TILES][HEAD_DIM / 16][4];
 #pragma unroll
-    for (int n = 0; n < KEYS; n += 16) {
-      Sums scores;
-      wmma::fill_fragment(scores, 0.0f);
+  for (int part = 0; part < PARTS; part++) {
 #pragma unroll
-      for (int d = 0; d < HEAD_DIM; d += 16) {
-        Left a;
-        RightTurned b;
-        wmma::load_matrix_sync(a, &shared.q[warp * 16][d], WIDE);
-        wmma::load_matrix_sync(b, &shared.k[n][d], WIDE);
-        wmma::mma_sync(scores, a, b, scores);
+    for (int tile = 0; tile < TILES; tile++) {
+#pragma unroll
+      for (int d = 0; d < HEAD_DIM / 16; d++) {
+        int row = part * QUERIES + warp * OF_WARP + tile * 16 + low;
+        load_matrices(q[part][tile][d], queries + row * WIDE + 16 * d + high);
       }
-      wmma::store_matrix_sync(&shared.scores[warp][0][n], scores, SCORES, wmma::mem_row_major);
     }
-    __syncwarp();
-
-    int seen = min(KEYS / 2, query + 1 - key - side * (KEYS / 2));  // of this lane's keys, those up to its query
-    float now = largest;
-    for (int i = 0; i < seen; i++) now = fmaxf(now, of_scores[i]);
-    now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
-    float share = largest == now ? 1.0f : exp2f(largest - now);  // -inf and -inf have no difference
-    float added = 0.0f;
-    for (int i = 0; i < KEYS / 2; i++) {
-      float p = i < seen ? exp2f(of_scores[i] - now) : 0.0f;
-      of_p[i] = __float2half(p);
-      added += p;
-    }
-    sum = sum * share + added + __shfl_xor_sync(0xffffffffu, added, 1);
-    largest = now;
-    for (int i = 0; i < HEAD_DIM / 2; i++) of_output[i] *= share;
-    __syncwarp();
-
-#pragma unroll
-    for (int d = 0; d < HEAD_DIM; d += 16) {
-      Sums output;
-      wmma::load_matrix_sync(output, &shared.output[warp][0][d], OUTPUT, wmma::mem_row_major);
-#pragma unroll
-      for (int n = 0; n < KEYS; n += 16) {
-        Left a;
-        Right b;
-        wmma::load_matrix_sync(a, &shared.p[warp][0][n], PROBABILITIES);
-        wmma::load_matrix_sync(b, &shared.v[n][d], WIDE);
-        wmma::mma_sync(output, a, b, output);
-      }
-      wmma::store_matrix_sync(&shared.output[warp][0][d], output, OUTPUT, wmma::mem_row_major);
-    }
-    __syncwarp();
   }
 
-  if (query >= rows) return;
-  __half* to = out + ((size_t)query * HEADS + head) * HEAD_DIM + side * (HEAD_DIM / 2);
-  for (int i = 0; i < HEAD_DIM / 2; i++) to[i] = __float2half(of_output[i] / sum);
-  if (head == 0 && side == 0) scale[query] = 1.0f;
+  float output[TILES][HEAD_DIM / 8][4] = {}, largest[TILES][2], sum[TILES][2] = {};
+#pragma unroll
+  for (int tile = 0; tile < TILES; tile++) largest[tile][0] = largest[tile][1] = -CUDART_INF_F;
+
+  int last = min(block + QUERIES, rows);
+  for (int key = 0, turn = 0; key < last; key += KEYS, turn ^= 1) {
+    wait_for_group<0>();
+    __syncthreads();  // these keys are there, and all warps are done with the ones before: theirs is the next ones' memory
+    if (key + KEYS < last) load_keys(key + KEYS, stages[turn ^ 1]);
+    end_group();
+    if (key >= first + OF_WARP) continue;  // all of them come after this warp's queries
+    const Stage& stage = stages[turn];
+
+    float scores[TILES][KEYS / 8][4] = {};
+#pragma unroll
+    for (int d = 0; d < HEAD_DIM / 16; d++) {
+#pragma unroll
+      for (int n = 0; n < KEYS / 16; n++) {
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+          unsigned k[4];
+          load_matrices(k, &stage.k[part][16 * n + low_k][16 * d + high_k]);
+#pragma unroll
+          for (int of_q = 0; of_q < PARTS - part; of_q++) {
+#pragma unroll
+            for (int tile = 0; tile < TILES; tile++) {
+              multiply_add(scores[tile][2 * n], q[of_q][tile][d], k[0], k[1]);
+              multiply_add(scores[tile][2 * n + 1], q[of_q][tile][d], k[2], k[3]);
+            }
+          }
+        }
+      }
+    }
+
+#pragma unroll
+    for (int tile = 0; tile < TILES; tile++) {
+#pragma unroll
+      for (int side = 0; side < 2; side++) {  // of this lane's two rows
+        int query = first + tile * 16 + lane / 4 + 8 * side;
+        if (key + KEYS - 1 > first + tile * 16) {
+#pragma unroll
+          for (int n = 0; n < KEYS / 8; n++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+              if (key + 8 * n + lane % 4 * 2 + i > query) scores[tile][n][2 * side + i] = -CUDART_INF_F;
+            }
+          }
+        }
+        float now = largest[tile][side];
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++) {
+          now = fmaxf(now, fmaxf(scores[tile][n][2 * side], scores[tile][n][2 * side + 1]));
+        }
+        now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
+        now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
+        float share = exp2_quick(largest[tile][side] - now), added = 0.0f;  // every query has seen key 0
+        largest[tile][side] = now;
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++) {
+#pragma unroll
+          for (int i = 0; i < 2; i++) {
+            float p = exp2_quick(scores[tile][n][2 * side + i] - now);
+            scores[tile][n][2 * side + i] = p;
+            added += p;
+          }
+        }
+        sum[tile][side] = sum[tile][side] * share + added;
+#pragma unroll
+        for (int n = 0; n < HEAD_DIM / 8; n++) {
+          output[tile][n][2 * side] *= share;
+          output[tile][n][2 * side + 1] *= share;
+        }
+      }
+    }
+
+#pragma unroll
+    for (int n = 0; n < KEYS / 16; n++) {
+      unsigned p[TILES][PARTS][4];
+#pragma unroll
+      for (int tile = 0; tile < TILES; tile++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          const float* two = &scores[tile][2 * n + i / 2][i % 2 * 2];
+          split(p[tile], i, two[0], two[1]);
+        }
+      }
+#pragma unroll
+      for (int d = 0; d < HEAD_DIM / 16; d++) {
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+          unsigned v[4];
+          load_matrices_turned(v, &stage.v[part][16 * n + low][16 * d + high]);
+#pragma unroll
+          for (int of_p = 0; of_p < PARTS - part; of_p++) {
+#pragma unroll
+            for (int tile = 0; tile < TILES; tile++) {
+              multiply_add(output[tile][2 * d], p[tile][of_p], v[0], v[1]);
+              multiply_add(output[tile][2 * d + 1], p[tile][of_p], v[2], v[3]);
+            }
+          }
+        }
+      }
+    }
+  }
+
+#pragma unroll
+  for (int tile = 0; tile < TILES; tile++) {
+#pragma unroll
+    for (int side = 0; side < 2; side++) {
+      float total = sum[tile][side];
+      total += __shfl_xor_sync(0xffffffffu, total, 1);
+      total += __shfl_xor_sync(0xffffffffu, total, 2);
+      int query = first + tile * 16 + lane / 4 + 8 * side;
+      if (query >= rows) continue;
+      __half* to = out + ((size_t)query * HEADS + head) * HEAD_DIM + lane % 4 * 2;
+#pragma unroll
+      for (int n = 0; n < HEAD_DIM / 8; n++) {
+        unsigned pair[PARTS][1];
+        split(pair, 0, output[tile][n][2 * side] / total, output[tile][n][2 * side + 1] / total);
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+          *reinterpret_cast<unsigned*>(to + (size_t)part * rows * HEADS * HEAD_DIM + 8 * n) = pair[part][0];
+        }
+      }
+    }
+  }
 }

@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   if (origin == LARGEST) {
     Key key = NONE;
     const float* row = logits + text * vocab;
-    for (int i = threadIdx.x; i < vocab; i += THREADS) key = max(key, key_of(sum_parts(row + i, apart), i));
+    for (int i = threadIdx.x; i < vocab; i += THREADS) key = max(key, key_of(sum_parts(row + i, apart, nullptr), i));
     for (int distance = 16; distance > 0; distance /= 2) key = max(key, __shfl_xor_sync(0xffffffffu, key, distance));
     if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = key;
     __syncthreads();

@@ -6,39 +6,50 @@
 // dividing by it rounds nothing.
 //
 //   gate_up  [PARTS, rows, INNER, 2] float, a product: each gate beside its up
+//   scales   [INNER, 2] float, of its weights; not read without SCALED
 //   parts    [PARTS, rows, INNER]                             scale   [rows] float
 //   grid     rows blocks                                      block   WARPS warps
 #include "../decode/shapes.cuh"
 #include "block_reduce.cuh"  // day 6
 #include "parts.cuh"
 
+static_assert(INNER % 8 == 0, "whole vectors of 16 bytes");
+
 extern "C" __global__ void __launch_bounds__(THREADS)
-    rows_swiglu_parts(const float* __restrict__ gate_up, Part16* __restrict__ parts, float* __restrict__ scale) {
-  constexpr int EACH = (INNER + THREADS - 1) / THREADS;
+    rows_swiglu_parts(const float* __restrict__ gate_up, const float* __restrict__ scales, Part16* __restrict__ parts,
+                      float* __restrict__ scale) {
+  constexpr int EACH = (INNER / 8 + THREADS - 1) / THREADS;
   __shared__ float partial[WARPS];
   size_t first = (size_t)blockIdx.x * INNER, apart = (size_t)gridDim.x * INNER;
-  float mine[EACH], largest = 0.0f;
+  float mine[EACH][8], largest = 0.0f;
 #pragma unroll
   for (int n = 0; n < EACH; n++) {
-    int i = n * THREADS + threadIdx.x;
-    mine[n] = 0.0f;
-    if (i >= INNER) continue;
-    float2 pair = reinterpret_cast<const float2*>(gate_up)[first + i];
-    for (int part = 1; part < PARTS; part++) {
-      float2 more = reinterpret_cast<const float2*>(gate_up)[first + i + part * apart];
-      pair = make_float2(pair.x + more.x, pair.y + more.y);
+    int at = 8 * (n * THREADS + threadIdx.x);
+    if (at >= INNER) break;
+#pragma unroll
+    for (int four = 0; four < 8; four += 4) {
+      float pairs[8];
+      sum_parts8(pairs, gate_up + 2 * (first + at + four), 2 * apart, scales + 2 * (at + four));
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        float gate = pairs[2 * i], up = pairs[2 * i + 1], inside = gate / (1.0f + expf(-gate)) * up;
+        mine[n][four + i] = inside;
+        largest = Max::combine(largest, fabsf(inside));
+      }
     }
-    mine[n] = pair.x / (1.0f + expf(-pair.x)) * pair.y;
-    largest = Max::combine(largest, fabsf(mine[n]));
   }
   largest = block_reduce<Max>(largest, partial);
   // Its exponent alone. A row of zeros, or one with an infinity or NaN in it, stays as it is.
   unsigned exponent = __float_as_uint(largest) & 0x7f800000u;
   float power = exponent == 0 || exponent == 0x7f800000u ? 1.0f : __uint_as_float(exponent);
+  float inverse = 1.0f / power;
 #pragma unroll
   for (int n = 0; n < EACH; n++) {
-    int i = n * THREADS + threadIdx.x;
-    if (i < INNER) store_parts(mine[n] / power, parts + first + i, apart);
+    int at = 8 * (n * THREADS + threadIdx.x);
+    if (at >= INNER) break;
+#pragma unroll
+    for (int i = 0; i < 8; i++) mine[n][i] *= inverse;
+    store_parts8(mine[n], parts + first + at, apart);
   }
   if (threadIdx.x == 0) scale[blockIdx.x] = power;
 }

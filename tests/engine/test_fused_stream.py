@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine import device
-from engine.fused import batch, chain, rows
+from engine.fused import batch, chain, prefill, rows
 from engine.fused.batch import BatchEngine
 from engine.fused.engine import AHEAD, STEPS_OF_A_GRAPH, FusedEngine
 from engine.fused.prefill import Prefill
@@ -68,7 +68,7 @@ def stream(on_cpu):
     launch, product = chain.Launch.run, rows.product
     on_cpu.setattr(chain, "make_stream", lambda: played)
     on_cpu.setattr(chain.Launch, "run", lambda one: played.give(lambda: launch(one)))
-    for module in (rows, batch):
+    for module in (rows, batch, prefill):
         on_cpu.setattr(module, "product", lambda *arguments: played.give(lambda: product(*arguments)))
     return played
 
