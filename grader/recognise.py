@@ -102,6 +102,15 @@ def changes(bench: Bench, task: Task, args: Sequence[Any], answer: dict[str, Any
     return _first(bench, Verdict.WRONG, matches)
 
 
+def shared(bench: Bench, task: Task, args: Sequence[Any]) -> Rows:
+    """The mutant whose results lie in the same memory."""
+
+    def matches(_mutant: mutants.Mutant, worker: Worker) -> bool:
+        return bool(worker.call(task.function, args, again=True).get("shared"))
+
+    return _first(bench, Verdict.WRONG, matches)
+
+
 def manners(bench: Bench, bad: list[tuple[Task, BadInput]], problems: dict[str, str]) -> Rows:
     """The mutant that lets the same bad input pass."""
     from grader.stages.manners import accepted

@@ -136,13 +136,16 @@ class Worker:
             order["pieces"] = {piece: str(path) for piece, path in pieces.items()}
         return self._ask(order, (), max(LOAD_LIMIT_S, self.call_limit_s))
 
-    def call(self, function: str, args: Sequence[Any], in_place: int | None = None) -> dict[str, Any]:
+    def call(
+        self, function: str, args: Sequence[Any], in_place: int | None = None, again: bool = False
+    ) -> dict[str, Any]:
         """Call the lesson's function on copies; with outcome ok, `result` is what came back.
 
         Args:
             in_place: number of the argument that the function fills: the result is what it holds afterwards.
+            again: call it once more, on other copies; `shared` is whether both results lie in the same memory.
         """
-        header = {"do": "call", "function": function, "in_place": in_place}
+        header = {"do": "call", "function": function, "in_place": in_place, "again": again}
         return self._with(header, args, self.call_limit_s)
 
     def measure(self, function: str, args: Sequence[Any]) -> dict[str, Any]:

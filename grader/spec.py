@@ -154,6 +154,7 @@ class Task:
         dtype: of the result, from the arguments; only with a budget. Default: that of the first argument.
         compared: what of a result is compared, from the arguments and the result. Default: all of it.
         in_place: number of the argument that the function fills in place of returning something.
+        fresh: each call's result lies in memory of its own; seen by a second call in the first case.
         outputs: kernel parameters of which every element must be written; `kernel:name` where not all kernels have it.
         cost_limits: largest ratio to the reference's counts, by name: `global bytes`, `global requests` (a warp's loads and
             stores), `shared wavefronts` (trips of a warp to shared memory), `bank conflicts`, `barriers`, `launches`,
@@ -168,6 +169,7 @@ class Task:
     dtype: Callable[..., np.dtype] = lambda *args: args[0].dtype
     compared: Callable[[Sequence[Any], Any], Any] = lambda _args, result: result
     in_place: int | None = None
+    fresh: bool = False
     bad_input: Sequence[BadInput] = ()
     outputs: Sequence[str] = ()
     cost_limits: Mapping[str, float] = field(default_factory=dict)

@@ -280,6 +280,10 @@ class Session:
         answer = {
             "outcome": "ok", "result": described, "seconds": seconds, "changed": changed, "changed_files": changed_files,
         }  # fmt: skip
+        if header["again"]:
+            second = function(*map(materialise.on_device, args))
+            arrays = all(isinstance(one, device.xp.ndarray) for one in (result, second))
+            answer["shared"] = arrays and bool(device.xp.may_share_memory(result, second))
         if self.tell_pieces:
             answer["pieces"] = pieces.in_use()
         if self.count_costs:

@@ -74,6 +74,7 @@ IDS, TABLE = np.zeros(4, np.int32), np.zeros((8, 16), np.float32)
 EMBEDDING = Task(
     function="embedding",
     oracle=oracles.embedding,
+    fresh=True,
     cases=[
         Case("7 tokens, 100 × 1000 float32", gather(7, 100, 1000, "float32"), sanitize=True, count_costs=True),
         Case("300 tokens, 100 × 576 bfloat16", gather(300, 100, 576, "bfloat16")),

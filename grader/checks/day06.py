@@ -87,6 +87,7 @@ def sum_task(function: str, name: str, **limits: float) -> Task:
         function=function,
         oracle=oracles.row_sum,
         budget=budget.row_sum,
+        fresh=True,
         cases=cases(
             name,
             Case(f"{name}, far from 0", rows(3, 1000, offset=4.0)),
@@ -117,6 +118,7 @@ CHECKS = DayChecks(
             function="row_max",
             oracle=oracles.row_max,
             budget=budget.row_max,
+            fresh=True,
             cases=cases("max", Case("max, infinities and NaN", special_maxima)),
             bad_input=[
                 BadInput("rows without columns", fixed(np.zeros((2, 0), np.float32)), "x"),

@@ -66,6 +66,7 @@ RMSNORM = Task(
     function="rmsnorm",
     oracle=oracles.rmsnorm,
     budget=budget.rmsnorm,
+    fresh=True,
     cases=[
         Case("1 × 1024 float32", rows(1, 1024, "float32"), sanitize=True),
         Case("3 × 1000 float32", rows(3, 1000, "float32"), sanitize=True, count_costs=True),

@@ -94,6 +94,7 @@ MATVEC = Task(
     function="matvec",
     oracle=oracles.product,
     budget=budget.product,
+    fresh=True,
     cases=[
         Case("8 × 256", vector_and_matrix(8, 256), sanitize=True),
         Case("13 × 2048", vector_and_matrix(13, 2048), sanitize=True, count_costs=True),

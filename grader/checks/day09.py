@@ -82,6 +82,7 @@ MATMUL = Task(
     function="matmul",
     oracle=oracles.product,
     budget=budget.product,
+    fresh=True,
     cases=[
         Case("32 × 32 × 32", matrices(32, 32, 32), sanitize=True),
         Case("64 × 96 × 128", matrices(64, 96, 128)),

@@ -42,6 +42,7 @@ TENSOR_CORE_MATMUL = Task(
     oracle=oracles.product,
     budget=budget.tensor_core_product,
     dtype=lambda x, weight: FLOAT32,
+    fresh=True,
     cases=[
         Case("64 × 64 × 64", narrowed(matrices(64, 64, 64)), sanitize=True),
         Case("128 × 64 × 192", narrowed(matrices(128, 64, 192))),

@@ -114,6 +114,7 @@ ROPE = Task(
     function="rope",
     oracle=oracles.rope,
     budget=budget.rope,
+    fresh=True,
     cases=[
         Case("7 tokens, 3 heads of 64", tokens(7, 3, 64), sanitize=True),
         Case("1 token, 32 heads of 64", tokens(1, 32, 64)),

@@ -96,6 +96,7 @@ SOFTMAX = Task(
     function="softmax",
     oracle=oracles.softmax,
     budget=budget.softmax,
+    fresh=True,
     cases=[
         Case("1 × 1024", rows(1, 1024), sanitize=True),
         Case("3 × 1000", rows(3, 1000), sanitize=True, count_costs=True),

@@ -34,6 +34,7 @@ ATTENTION = Task(
     function="causal_attention",
     oracle=oracles.attention,
     budget=budget.attention,
+    fresh=True,
     cases=[
         Case("1 token, 1 head", tokens(1, 1)),
         Case("9 tokens, 1 head", tokens(9, 1), sanitize=True),

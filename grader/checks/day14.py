@@ -32,6 +32,7 @@ ATTENTION = Task(
     function="attention",
     oracle=oracles.attention,
     budget=budget.attention,
+    fresh=True,
     cases=[
         Case("1 token, 1 head", group(1, 1, 1, 1)),
         Case("9 tokens, 3 heads", group(3, 3), sanitize=True),

@@ -96,6 +96,7 @@ SWIGLU = Task(
     function="swiglu",
     oracle=oracles.swiglu,
     budget=budget.swiglu,
+    fresh=True,
     cases=[
         Case("1 × 1024", pair(1, 1024), sanitize=True),
         Case("3 × 1000", pair(3, 1000), count_costs=True),

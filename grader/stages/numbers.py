@@ -36,7 +36,7 @@ def run(bench: Bench, keep_going: bool) -> bool:
 def _case(bench: Bench, task: Task, case: Case) -> Check:
     try:
         args = bench.arguments(case)
-        answer = bench.worker.call(task.function, args, task.in_place)
+        answer = bench.worker.call(task.function, args, task.in_place, again=task.fresh and case is task.cases[0])
         expected = bench.expected(task, args)
     except ModelMissing as missing:
         return Check(case.name, Verdict.NOT_RUN, str(missing))
@@ -51,6 +51,9 @@ def _case(bench: Bench, task: Task, case: Case) -> Check:
             problem = f"the lesson changed its {what} {names}: it must leave them as they are"
             return Check(case.name, Verdict.WRONG, problem, tuple(recognise.changes(bench, task, args, answer)))
     comparison = judge(task, args, answer["result"], expected)
+    if comparison.right and answer.get("shared"):
+        problem = "a second call's result lies in the same memory as this one's: each must be a new array"
+        return Check(case.name, Verdict.WRONG, problem, tuple(recognise.shared(bench, task, args)))
     figures = {} if task.budget is None else {"share_of_budget": _rounded(comparison.share)}
     if comparison.right:
         detail = "exact" if task.budget is None else f"err {100 * comparison.share:.0f} % of budget"
