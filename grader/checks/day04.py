@@ -291,6 +291,16 @@ CHAT = Task(
     ],
 )
 
+UNKNOWN_NAMES = Task(
+    function="Tokenizer.apply_chat_template",
+    oracle=lambda _folder, messages: messages[0]["content"],
+    cases=[
+        Case(
+            "chat: names that nobody gives", with_template("{{ date_string }}{{ messages[0]['content'] }}{{ enough }}")
+        )
+    ],
+)
+
 ENCODE_CHAT = Task(
     function="Tokenizer.encode_chat",
     oracle=text_oracles.encode_chat,
@@ -301,4 +311,4 @@ ENCODE_CHAT = Task(
     ],
 )
 
-CHECKS = DayChecks([ALPHABET, ENCODE, TOKEN_BYTES, DECODE, STREAM, IN_TURNS, CHAT, ENCODE_CHAT])
+CHECKS = DayChecks([ALPHABET, ENCODE, TOKEN_BYTES, DECODE, STREAM, IN_TURNS, CHAT, UNKNOWN_NAMES, ENCODE_CHAT])
