@@ -51,8 +51,8 @@ def decoder_layer(
         frequencies: [head_dim / 2] float32, radians a position, from day 11.
         cache: None, or what has `append(k, v)`: it takes this call's [tokens, kv_heads, head_dim] of both and returns all
             so far.
-        note: told the name and value of each intermediate tensor: `attention norm`, `q`, `k`, `v` (q and k rotated),
-            `attention`, `after attention`, `mlp norm`, `output`.
+        note: told the name and value of each intermediate tensor: `attention norm`, `q`, `k`, `v` (this call's, q
+            and k rotated), `attention`, `after attention`, `mlp norm`, `output`.
 
     Returns:
         [tokens, hidden_size] float32.
@@ -93,10 +93,10 @@ def keep_in(trace: dict[str, Any]) -> Note:
 def traced_layer(
     x: Any, weights: Mapping[str, Any], config: Config, positions: Any, frequencies: Any
 ) -> dict[str, Any]:
-    """The layer's intermediate tensors by name, in the order in which they come."""
+    """The layer's intermediate tensors by name, in the order in which they come, and what it returns."""
     trace: dict[str, Any] = {}
-    decoder_layer(x, weights, config, positions, frequencies, note=keep_in(trace))
-    return trace
+    returned = decoder_layer(x, weights, config, positions, frequencies, note=keep_in(trace))
+    return {**trace, "returned": returned}
 
 
 def continued_layer(
@@ -106,5 +106,5 @@ def continued_layer(
     trace: dict[str, Any] = {}
     cache = Past()
     for tokens in (slice(first), slice(first, None)):
-        decoder_layer(x[tokens], weights, config, positions[tokens], frequencies, cache, keep_in(trace))
-    return trace
+        returned = decoder_layer(x[tokens], weights, config, positions[tokens], frequencies, cache, keep_in(trace))
+    return {**trace, "returned": returned}

@@ -46,10 +46,10 @@ def forward(
 
 
 def traced_forward(model: Model, ids: Any, positions: Any, last_only: bool = False) -> dict[str, Any]:
-    """The model's intermediate tensors by name, in the order in which they come."""
+    """The model's intermediate tensors by name, in the order in which they come, and what it returns."""
     trace: dict[str, Any] = {}
-    forward(model, ids, positions, None, last_only, keep_in(trace))
-    return trace
+    returned = forward(model, ids, positions, None, last_only, keep_in(trace))
+    return {**trace, "returned": returned}
 
 
 def continued_forward(model: Model, ids: Any, positions: Any, first: int) -> dict[str, Any]:
@@ -57,5 +57,5 @@ def continued_forward(model: Model, ids: Any, positions: Any, first: int) -> dic
     trace: dict[str, Any] = {}
     caches = [Past() for _ in model.layers]
     for tokens in (slice(first), slice(first, None)):
-        forward(model, ids[tokens], positions[tokens], caches, False, keep_in(trace))
-    return trace
+        returned = forward(model, ids[tokens], positions[tokens], caches, False, keep_in(trace))
+    return {**trace, "returned": returned}

@@ -58,10 +58,10 @@ def expected(x: np.ndarray, weights: Any, fields: LlamaConfig, positions: np.nda
 
 
 def trace(x: np.ndarray, weights: Any, fields: LlamaConfig, positions: np.ndarray) -> dict[str, np.ndarray]:
-    """The noted tensors of a layer, in the dtype of x."""
+    """The noted tensors of a layer and what it returns, in the dtype of x."""
     out: dict[str, np.ndarray] = {}
     llama.decoder_layer(fields.fields, weights, x, positions, out)
-    return {name: out[name] for name in NOTED}
+    return {name: out[name] for name in NOTED} | {"returned": out["output"]}
 
 
 def allowed(x: np.ndarray, weights: Any, fields: LlamaConfig, positions: np.ndarray, _: Any) -> dict[str, Any]:

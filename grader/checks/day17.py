@@ -28,14 +28,14 @@ def tiny_text(name: str, tokens: int, last_only: bool = False, **changed: Any) -
 
 
 def trace(model: Llama, ids: np.ndarray, last_only: bool, dtype: Any) -> dict[str, np.ndarray]:
-    """The noted tensors of a model."""
+    """The noted tensors of a model, and what it returns."""
     every: dict[str, np.ndarray] = {}
     llama.forward(model.fields, model.weights, ids, every, dtype)
     layers = (f"layer {n} {name}" for n in range(model.fields["num_hidden_layers"]) for name in NOTED)
     out = {name: every[name] for name in ("embedding", *layers, "final norm", "logits")}
     if last_only:
         out |= {name: out[name][-1:] for name in ("final norm", "logits")}
-    return out
+    return out | {"returned": out["logits"]}
 
 
 def expected(model: Llama, ids: np.ndarray, _positions: Any, last_only: bool) -> dict[str, np.ndarray]:
