@@ -27,6 +27,7 @@ from benchmarks import record, workers  # noqa: E402
 from benchmarks.peers.worker import RANDOM  # noqa: E402
 from benchmarks.tuning import candidates  # noqa: E402
 from benchmarks.tuning.worker import STAGES  # noqa: E402
+from engine.fused import cutting  # noqa: E402
 
 MOST_RESTARTS = 8
 THREADS = 8  # that compile at once; one after a crash
@@ -143,6 +144,18 @@ def show(sweep: Sweep) -> None:
             print(f"  {number + 1:>7}   {in_words(one)}")
 
 
+def keep(sweep: Sweep, path: Path) -> None:
+    """Write what the fastest steps were cut like to where the engine looks for it; other GPUs' and matrices' entries stay."""
+    best = candidates.best(sweep.results["steps"], 1)
+    if not best:
+        return
+    found = json.loads(path.read_text()) if path.exists() else {}
+    of_kind = found.setdefault(sweep.machine["gpu"], {}).setdefault(sweep.weights, {})
+    for name, cut in (sweep.default["cuts"] | best[0]["cuts"]).items():
+        of_kind[sweep.default["matrices"][name]] = [cut[key] for key in ("grid", "warps", "span", "depth")]
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
 def in_a_process(log: Path | None) -> Start:
     """Jobs in processes of their own."""
 
@@ -163,6 +176,7 @@ def main(arguments: Sequence[str] | None = None, start: Start | None = None) -> 
     parser.add_argument("--context", type=int, default=256, help="positions in the cache")
     parser.add_argument("--seconds", type=float, default=280.0, help="of the whole sweep")
     parser.add_argument("--out", type=Path, default=None, help="folder for the record; default: results")
+    parser.add_argument("--keep", action="store_true", help=f"write the best to {cutting.TUNED.name}, for the engine")
     parser.add_argument("--log", type=Path, help="file for what the processes print")
     parser.add_argument(
         "--rehearse", action="store_true", help="on the CPU, only to see that all of it runs; needs --out"
@@ -181,6 +195,8 @@ def main(arguments: Sequence[str] | None = None, start: Start | None = None) -> 
         print(f"NOT RUN: {sweep.not_run}", file=sys.stderr)
         return 4
     show(sweep)
+    if options.keep:
+        keep(sweep, cutting.TUNED)
     return 0
 
 

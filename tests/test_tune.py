@@ -383,3 +383,33 @@ def test_a_worker_runs_all_stages(on_cpu, tmp_path):
     assert "machine" in said[0]
     assert said[1]["default"]["splits"] == 1
     assert dataclasses.is_dataclass(trials.machine())
+
+
+def test_the_best_is_kept_for_the_engine(tmp_path, monkeypatch):
+    """Other GPUs' entries stay, and the engine cuts as they say."""
+    kept = tmp_path / "tuned.json"
+    kept.write_text(json.dumps({"Another": {"int8": {"1 × 2": [1, 2, 3, 4]}}}))
+    default = {"qkv": make_cut_of(4), "head": make_cut_of(5)}
+    best = result("e", 5e-7, tokens_per_s=2e6, cuts={"head": make_cut_of(9)})
+    sizes = {"qkv": "192 × 96", "head": "259 × 96"}
+    processes = Processes(
+        ([{"default": {"cuts": default, "splits": 4, "matrices": sizes}}, {"stage": "steps", "result": best}], None)
+    )
+    monkeypatch.setattr(tune.cutting, "TUNED", kept)
+    assert tune.main(["--out", str(tmp_path), "--keep"], start=processes) == 0
+    assert json.loads(kept.read_text()) == {
+        "Another": {"int8": {"1 × 2": [1, 2, 3, 4]}},
+        MACHINE["gpu"]: {"bfloat16": {"192 × 96": [4, 8, 1, 2], "259 × 96": [9, 8, 1, 2]}},
+    }
+    monkeypatch.setattr(tune.cutting.device, "name", lambda: "cuda")
+    monkeypatch.setattr(tune.cutting.device, "label", lambda: MACHINE["gpu"])
+    monkeypatch.setattr(tune.cutting, "multiprocessors", lambda: 132)
+    tune.cutting.tuned.cache_clear()
+    assert tune.cutting.cut(259, 96, "bfloat16")[:4] == (9, 8, 1, 2)
+    assert tune.cutting.cut(259, 96, "int8") == tune.cutting.balanced(259, 96, "int8", 132)
+    tune.cutting.tuned.cache_clear()
+
+
+def make_cut_of(grid: int) -> dict[str, int]:
+    """A cut, as a record has it."""
+    return {"grid": grid, "warps": 8, "span": 1, "depth": 2, "ring_bytes": 0}

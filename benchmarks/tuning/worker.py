@@ -195,7 +195,8 @@ def run(
     say({"machine": about.gpu() if on_gpu else about.host()})
     bench = Bench(open_model(job["model"]), job["weights"], job["context"])
     defaults = {name: cut._asdict() for name, cut in bench.default_cuts.items()}
-    say({"default": {"cuts": defaults, "splits": bench.default_splits}})
+    matrices = {name: f"{matrix.rows} × {matrix.columns}" for name, matrix in candidates.matrices(bench.config).items()}
+    say({"default": {"cuts": defaults, "splits": bench.default_splits, "matrices": matrices}})
     trials = Trials(bench, job, say)
     for number, (stage, _) in enumerate(STAGES):
         now = clock()

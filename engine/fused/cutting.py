@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 from engine import device
 from engine.fused.weights import KINDS
 
 BLOCK_BYTES = 108 << 10  # of shared memory, for activations and rings: blocks of two kernels fit on a multiprocessor
+TUNED = Path(__file__).with_name("tuned.json")
 CPU_WARPS = 8  # of a block in the emulator, which gives 256 threads or fewer to one core
 
 
@@ -36,10 +40,10 @@ def group(columns: int, kind: str) -> tuple[int, int]:
     return vectors, per_lane // vectors
 
 
-def make_cut(rows: int, columns: int, kind: str, processors: int, *, warps: int, span: int, depth: int) -> Cut:
+def make_cut(rows: int, columns: int, kind: str, blocks: int, *, warps: int, span: int, depth: int) -> Cut:
     """A cut with these numbers; no more blocks than there is work for."""
     vectors, _ = group(columns, kind)
-    grid = min(processors, -(-(rows // span) // warps))
+    grid = min(blocks, -(-(rows // span) // warps))
     return Cut(grid, warps, span, depth, warps * depth * span * vectors * 512)
 
 
@@ -70,13 +74,24 @@ def balanced(rows: int, columns: int, kind: str, processors: int, least_span: in
     return make_cut(rows, columns, kind, processors, warps=warps, span=span, depth=depth)
 
 
+@functools.cache
+def tuned() -> dict[str, dict[str, dict[str, list[int]]]]:
+    """What benchmarks/tune.py has found: [grid, warps, span, depth] by GPU, kind of weights, and `rows × columns`."""
+    found: dict[str, dict[str, dict[str, list[int]]]] = json.loads(TUNED.read_text())
+    return found
+
+
 def cut(rows: int, columns: int, kind: str, least_span: int = 1) -> Cut:
-    """How to cut a matrix on the device in use."""
+    """How to cut a matrix on the device in use: as measured there, or else as computed."""
     if device.name() == "cpu":
         from emulator.launch import worker_count
 
         span = max(2 if rows % 2 == 0 else 1, least_span)
         return make_cut(rows, columns, kind, worker_count(), warps=CPU_WARPS, span=span, depth=1)
+    known = tuned().get(device.label(), {}).get(kind, {}).get(f"{rows} × {columns}")
+    if known:
+        grid, warps, span, depth = known
+        return make_cut(rows, columns, kind, grid, warps=warps, span=span, depth=depth)
     return balanced(rows, columns, kind, multiprocessors(), least_span)
 
 

@@ -63,7 +63,7 @@ class FusedEngine:
             self._chosen, self._given = self.step.next_token(Origin.CHOSEN), self.step.next_token(Origin.GIVEN)
             self._prefill: Prefill | None = None
             if self.stream is not None and prefill.why_not(self.step.weights) is None:
-                self._prefill = Prefill(self.step.weights, self.step.turns, self.caches)
+                self._prefill = Prefill(self.step.weights, self.step.turns, self.caches, self.stream)
         # The emulator's steps have ended when they are launched: ahead of the host there is nothing to win.
         self._steps, self._ahead = (1, 1) if self.stream is None else (STEPS_OF_A_GRAPH, AHEAD)
         self._greedy: chain.Graph | None = None
@@ -166,6 +166,7 @@ class FusedEngine:
         for token in ids:
             self._give(token)
             self._logits_graph().run()
+            self.settle()  # the caller reads them on another stream
             yield self.step.logits
 
     def forget(self) -> None:
@@ -173,7 +174,7 @@ class FusedEngine:
         self._held = 0
 
     def settle(self) -> None:
-        """Wait for what was launched ahead of a text that is not wanted any more."""
+        """Wait for all that was launched; some of it may be ahead of a text that is not wanted any more."""
         if self.stream is not None:
             self.stream.synchronize()
 

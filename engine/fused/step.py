@@ -13,6 +13,7 @@ import numpy as np
 
 from engine import device
 from engine.cache import LayerCache
+from engine.config import Config
 from engine.fused import chain
 from engine.fused.chain import Graph, Launch
 from engine.fused.cutting import Cut, cut
@@ -49,6 +50,11 @@ def splits_of(capacity: int, kv_heads: int) -> int:
     if device.name() == "cpu":
         return 1
     return max(1, min(32, max(32 // kv_heads, capacity // 256)))
+
+
+def q_scale_of(config: Config) -> np.float32:
+    """What queries are multiplied with: exp2 takes the place of exp, so the scores are in units of log2(e)."""
+    return np.float32(math.log2(math.e) / math.sqrt(config.head_dim))
 
 
 class DecodeStep:
@@ -129,26 +135,42 @@ class DecodeStep:
 
         They are compiled side by side: a step has seven, and the first text waits for them.
         """
-        weight = "Int8" if self.weights.kind == "int8" else "BFloat16"
         sources: dict[str, dict[str, int | str]] = {
-            name: {"WEIGHT": weight, "WARPS": warps, "SPAN": span, "DEPTH": depth}
+            name: {"WEIGHT": self.weight, "WARPS": warps, "SPAN": span, "DEPTH": depth}
             for name, (_, warps, span, depth, _) in self.cuts.items()
         }
         sources["attention"] = {"WARPS": ATTENTION_WARPS, "QK_NORM": int(self.weights.has_qk_norm)}
-        sources["next_token"] = {"WARPS": NEXT_TOKEN_WARPS}
+
+        def compiled(name: str) -> Any:
+            if name == "next_token":
+                return self.next_token_kernel()
+            source = device.load_module(f"decode/{name}.cu", {**self.sizes, **sources[name]})
+            return source.get_function(f"decode_{name}")
+
+        names = [*sources, "next_token"]
+        if device.name() == "cuda":  # NVRTC is quick, and a context belongs to its thread
+            return {name: compiled(name) for name in names}
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(names, pool.map(compiled, names), strict=True))
+
+    @property
+    def sizes(self) -> dict[str, int | str]:
+        """What all kernels are compiled for: see kernels/decode/shapes.cuh."""
         config = self.config
-        sizes: dict[str, int | str] = {
+        return {
             "HIDDEN": config.hidden_size, "INNER": config.intermediate_size, "HEADS": config.num_attention_heads,
             "KV_HEADS": config.num_key_value_heads, "HEAD_DIM": config.head_dim, "SPLITS": self.splits,
         }  # fmt: skip
 
-        def compiled(name: str) -> Any:
-            return device.load_module(f"decode/{name}.cu", {**sizes, **sources[name]}).get_function(f"decode_{name}")
+    @property
+    def weight(self) -> str:
+        """The kind of weight, as kernels/decode/vectors.cuh calls it."""
+        return "Int8" if self.weights.kind == "int8" else "BFloat16"
 
-        if device.name() == "cuda":  # NVRTC is quick, and a context belongs to its thread
-            return {name: compiled(name) for name in sources}
-        with ThreadPoolExecutor() as pool:
-            return dict(zip(sources, pool.map(compiled, sources), strict=True))
+    def next_token_kernel(self) -> Any:
+        """See kernels/decode/next_token.cu."""
+        source = device.load_module("decode/next_token.cu", {**self.sizes, "WARPS": NEXT_TOKEN_WARPS})
+        return source.get_function("decode_next_token")
 
     def _rows(self, name: str, before: Sequence[Any], matrix: Matrix, after: Sequence[Any]) -> Launch:
         """A launch of a kernel that goes over the rows of a matrix."""
@@ -159,8 +181,7 @@ class DecodeStep:
     def layer(self, number: int) -> list[Launch]:
         """The five launches of a layer."""
         layer, cache = self.weights.layers[number], self.caches[number]
-        # exp2 in place of exp: the scores are in units of log2(e).
-        q_scale = np.float32(math.log2(math.e) / math.sqrt(self.config.head_dim))
+        q_scale = q_scale_of(self.config)
         return [
             self._rows("qkv", (self.hidden, layer.input_norm), layer.qkv, (self.qkv, self.epsilon)),
             Launch(

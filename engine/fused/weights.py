@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -58,12 +60,15 @@ class FusedWeights:
 
     Attributes:
         kind: of the matrices, `bfloat16` or `int8`.
+        stacked: all layers, one after the other: each array has a first axis more, of layers.
+        layers: each of them alone, in the same memory.
         has_qk_norm: whether q and k have norms of their own.
     """
 
     kind: str
     config: Config
     embedding: Any
+    stacked: FusedLayer
     layers: tuple[FusedLayer, ...]
     norm: Any
     head: Matrix
@@ -129,10 +134,20 @@ def check_sizes(config: Config, kind: str) -> None:
         raise ValueError(f"head_dim is {config.head_dim}: the fused kernels take one of {known}")
 
 
+def apart(stacked: FusedLayer, count: int) -> tuple[FusedLayer, ...]:
+    """Each layer of a stack, in the same memory."""
+
+    def one(array: Any, number: int) -> Any:
+        return Matrix(*(part[number] for part in array)) if isinstance(array, Matrix) else array[number]
+
+    names = [field.name for field in dataclasses.fields(FusedLayer)]
+    return tuple(FusedLayer(**{name: one(getattr(stacked, name), number) for name in names}) for number in range(count))
+
+
 def fuse(model: Model, kind: str = "bfloat16") -> FusedWeights:
     """A model's weights for the fused kernels.
 
-    Matrices that stay as they are, are not copied.
+    The output matrix, where it stays as it is, is not copied.
 
     Args:
         kind: `bfloat16`, or `int8` to quantize each matrix, the output matrix too.
@@ -141,41 +156,55 @@ def fuse(model: Model, kind: str = "bfloat16") -> FusedWeights:
         ValueError: see `check_sizes`.
     """
     check_sizes(model.config, kind)
-    xp = device.xp
-    unused = xp.zeros(1, np.float32)
+    xp, layers = device.xp, model.layers
 
-    def matrix(values: Any) -> Matrix:
-        if kind == "int8":
-            return quantize_rows(values)
-        # Vectors of 16 bytes are loaded. An array of somebody else's may begin anywhere.
-        address = values.ctypes.data if isinstance(values, np.ndarray) else values.data.ptr
-        return Matrix(
-            values if values.flags.c_contiguous and address % 16 == 0 else xp.array(values, order="C"), unused
-        )
+    def quantized(values: Any) -> Matrix:
+        return quantize_rows(values) if kind == "int8" else Matrix(values, xp.zeros(1, np.float32))
 
-    def fused(layer: Any) -> FusedLayer:
-        def bits(name: str) -> Any:  # moving 16 bits about needs no arithmetic
-            return layer[f"{name}_proj.weight"].view(np.uint16)
+    def stacked(of_layer: Callable[[Any], Any]) -> Matrix:
+        first = quantized(of_layer(layers[0]))
+        values = xp.empty((len(layers), *first.values.shape), first.values.dtype)
+        scales = xp.empty((len(layers), *first.scales.shape), np.float32)
+        for number, layer in enumerate(layers):
+            one = quantized(of_layer(layer)) if number else first
+            values[number], scales[number] = one.values, one.scales
+        return Matrix(values, scales)
 
-        qkv = xp.concatenate([bits(f"self_attn.{name}") for name in "qkv"])
-        pairs = xp.stack([bits("mlp.gate"), bits("mlp.up")], axis=1)
-        return FusedLayer(
-            qkv=matrix(qkv.view(ELEMENT)),
-            output=matrix(layer["self_attn.o_proj.weight"]),
-            gate_up=matrix(pairs.reshape(-1, pairs.shape[-1]).view(ELEMENT)),
-            down=matrix(layer["mlp.down_proj.weight"]),
-            input_norm=layer["input_layernorm.weight"],
-            post_norm=layer["post_attention_layernorm.weight"],
-            q_norm=layer.get("self_attn.q_norm.weight", unused),
-            k_norm=layer.get("self_attn.k_norm.weight", unused),
-        )
+    def norms(name: str) -> Any:
+        if name not in layers[0]:
+            return xp.zeros((len(layers), 1), np.float32)
+        return xp.stack([layer[name] for layer in layers])
 
+    def bits(layer: Any, name: str) -> Any:  # moving 16 bits about needs no arithmetic
+        return layer[f"{name}_proj.weight"].view(np.uint16)
+
+    def qkv(layer: Any) -> Any:
+        return xp.concatenate([bits(layer, f"self_attn.{name}") for name in "qkv"]).view(ELEMENT)
+
+    def gate_up(layer: Any) -> Any:
+        pairs = xp.stack([bits(layer, "mlp.gate"), bits(layer, "mlp.up")], axis=1)
+        return pairs.reshape(-1, pairs.shape[-1]).view(ELEMENT)
+
+    # Vectors of 16 bytes are loaded. An array of somebody else's may begin anywhere.
+    head = model.head
+    address = head.ctypes.data if isinstance(head, np.ndarray) else head.data.ptr
+    of_layers = FusedLayer(
+        qkv=stacked(qkv),
+        output=stacked(lambda layer: layer["self_attn.o_proj.weight"]),
+        gate_up=stacked(gate_up),
+        down=stacked(lambda layer: layer["mlp.down_proj.weight"]),
+        input_norm=norms("input_layernorm.weight"),
+        post_norm=norms("post_attention_layernorm.weight"),
+        q_norm=norms("self_attn.q_norm.weight"),
+        k_norm=norms("self_attn.k_norm.weight"),
+    )
     return FusedWeights(
         kind=kind,
         config=model.config,
         embedding=model.embedding,
-        layers=tuple(fused(layer) for layer in model.layers),
+        stacked=of_layers,
+        layers=apart(of_layers, len(layers)),
         norm=model.norm,
-        head=matrix(model.head),
-        has_qk_norm="self_attn.q_norm.weight" in model.layers[0],
+        head=quantized(head if head.flags.c_contiguous and address % 16 == 0 else xp.array(head, order="C")),
+        has_qk_norm="self_attn.q_norm.weight" in layers[0],
     )

@@ -14,7 +14,7 @@ enum Origin {
   GIVEN = 2,    // it is part of the text: not counted, and it ends nothing
 };
 
-// All threads of a block call it for one text, with the same token; NO_TOKEN where there is none.
+// THREADS threads call it for one text, with the same token; NO_TOKEN where there is none.
 //
 //   state      [0] position of the next step's token, [1] tokens chosen, [2] 1 once the text has ended, [3] tokens at most
 //   stops      tokens that end the text, and before them how many these are
@@ -40,7 +40,7 @@ __device__ __forceinline__ void advance(int token, Origin origin, int* state, co
     }
   }
   if (token < 0) return;
-  for (int i = threadIdx.x; i < HIDDEN; i += blockDim.x) {
+  for (int i = threadIdx.x; i < HIDDEN; i += THREADS) {
     hidden[i] = __bfloat162float(embedding[(size_t)token * HIDDEN + i]);
   }
 }

@@ -1,0 +1,83 @@
+// Numbers that say when they were written: what one block computes and others wait for, without a barrier's promise.
+//
+// The lowest bit of a float's mantissa is a mark. Every number is written once a layer, with the other mark each time, so a reader
+// that knows which layer it is in sees at once whether a number is this layer's; if not, it looks again. It costs 2^-24 of a number, as
+// much as one rounding. (NCCL's protocol LL has a flag beside each number instead: twice the bytes.)
+//
+// No number is overwritten too early: who writes the next layer's has read something of this layer that depends on all of them.
+#pragma once
+#include "chain.cuh"
+
+struct Mark {
+  unsigned bit;
+
+  // Infinity with its lowest bit set would be a NaN: the largest finite number takes its place.
+  __device__ __forceinline__ float on(float value) const {
+    unsigned bits = (__float_as_uint(value) & ~1u) | bit;
+    return __uint_as_float(bits << 1 == 0xff000002u ? bits - 2 : bits);
+  }
+  __device__ __forceinline__ float2 on(float2 v) const { return make_float2(on(v.x), on(v.y)); }
+  __device__ __forceinline__ float4 on(float4 v) const { return make_float4(on(v.x), on(v.y), on(v.z), on(v.w)); }
+
+#ifdef __CUDA_EMU__
+  // Blocks wait for each other at barriers there.
+  template <class T>
+  __device__ __forceinline__ void send(T* to, T value) const {
+    *to = on(value);
+  }
+  template <class T>
+  __device__ __forceinline__ T look(const T* from) const {
+    return *from;
+  }
+  template <class T>
+  __device__ __forceinline__ bool is_on(T) const {
+    return true;
+  }
+#else
+  __device__ __forceinline__ bool is_on(float v) const { return (__float_as_uint(v) & 1) == bit; }
+  __device__ __forceinline__ bool is_on(float2 v) const { return is_on(v.x) && is_on(v.y); }
+  __device__ __forceinline__ bool is_on(float4 v) const { return is_on(v.x) && is_on(v.y) && is_on(v.z) && is_on(v.w); }
+
+  __device__ __forceinline__ void send(float* to, float v) const {
+    asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(on(v)) : "memory");
+  }
+  __device__ __forceinline__ void send(float2* to, float2 v) const {
+    v = on(v);
+    asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(v.x), "f"(v.y) : "memory");
+  }
+  __device__ __forceinline__ void send(float4* to, float4 v) const {
+    v = on(v);
+    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(v.x), "f"(v.y), "f"(v.z),
+                 "f"(v.w)
+                 : "memory");
+  }
+
+  // What is there now; it may be the last layer's.
+  __device__ __forceinline__ float2 look(const float2* from) const {
+    float2 v;
+    asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from) : "memory");
+    return v;
+  }
+  __device__ __forceinline__ float4 look(const float4* from) const {
+    float4 v;
+    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "l"(from)
+                 : "memory");
+    return v;
+  }
+#endif
+
+  // to[n] = from[i[n]], as soon as all of them are this layer's; zeros where i[n] < 0.
+  template <int N>
+  __device__ __forceinline__ void receive(const float4* from, const int (&i)[N], float4 (&to)[N]) const {
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int n = 0; n < N; n++) to[n] = i[n] >= 0 ? look(from + i[n]) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+      for (int n = 0; n < N; n++) all = all && (i[n] < 0 || is_on(to[n]));
+    } while (!all);
+  }
+};

@@ -1,0 +1,353 @@
+// Decode, whole steps in one kernel that stays: every multiprocessor has one block, which goes over its rows of all matrices, layer
+// after layer, token after token.
+//
+// A chain of kernels leaves memory idle between two of them: the next one's weights can be asked for early, but only as far as its
+// blocks find room beside those that still run. Here, one warp of each block does nothing but ask. Weights depend on nothing, so
+// while the others wait for each other, for activations, for attention, tiles go on arriving until the ring is full (tile_ring.cuh).
+//
+//   asks       qkv │ output │ gate_up │ down │ qkv …                    without a pause
+//   workers    qkv ║ attention ║ output ║ gate_up ║ down ║ qkv …        ║ all blocks have arrived
+//
+// In each stage a block does what one kernel of the chain does; their sources say what is computed and how it lies: qkv.cu,
+// attention.cu, output.cu, gate_up.cu, down.cu, head.cu, next_token.cu. The differences: rows come in tiles and activations are in
+// registers (tiled_rows.cuh); a norm's factor is one of the whole row, so it is multiplied in at the end; and what goes from block to
+// block carries a mark (marked.cuh), the residual stream too, after `output` and after `down`.
+//
+//   all matrices, gains and caches of the layers lie one after the other: [LAYERS, …]
+//   hidden     [HIDDEN] float, the residual stream: at the beginning the token's embedding
+//   streams    [2, HIDDEN] float, the residual stream after `output` and after `down`; marked, as qkv, parts, sums and inner are
+//   arrived    [1] the barrier's count: see grid_barrier.cuh
+//   steps      tokens; with `chooses` 0 it is 1, and ends with the logits: the next token is somebody else's
+//   grid       as many blocks as run at once, one a multiprocessor
+//   block      WARPS warps, and one that asks (not in the emulator)       shared   shared_bytes: activations, then the ring
+#include "advance.cuh"
+#include "attend.cuh"
+#include "marked.cuh"
+#include "ordered.cuh"
+#include "tiled_rows.cuh"
+
+#ifndef LAYERS
+#define LAYERS 16
+#endif
+#ifndef VOCAB
+#define VOCAB 128256
+#endif
+#ifndef LEAST_POSITIONS
+#define LEAST_POSITIONS 64  // of a slice of attention, where there are several
+#endif
+constexpr int WIDTH = HEADS * HEAD_DIM, QKV = (HEADS + 2 * KV_HEADS) * HEAD_DIM;
+constexpr int MOST_PLACES = 64;   // of the ring
+constexpr int PARTS_AT_ONCE = 4;  // of attention, that a thread asks for
+
+using QkvRows = TiledRows<QKV, 1, HIDDEN>;
+using OutputRows = TiledRows<HIDDEN, 1, WIDTH>;
+using GateUpRows = TiledRows<2 * INNER, 2, HIDDEN>;
+using DownRows = TiledRows<HIDDEN, 1, INNER>;
+using HeadRows = TiledRows<VOCAB, 1, HIDDEN>;
+
+constexpr int largest_of(int a, int b, int c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
+constexpr int PLACE_BYTES = largest_of(QkvRows::TILE_BYTES, OutputRows::TILE_BYTES, DownRows::TILE_BYTES);
+constexpr int STAGED_BYTES = largest_of(QkvRows::STAGED_BYTES, OutputRows::STAGED_BYTES, DownRows::STAGED_BYTES);
+
+#ifdef __CUDA_EMU__
+constexpr int BLOCK = THREADS;
+#else
+constexpr int BLOCK = THREADS + 32;
+#endif
+
+// A row's scale; 1 where weights are not quantized.
+__device__ __forceinline__ float scale_of(const float* scales, int row) {
+  if constexpr (Weight::SCALED) return row >= 0 ? scales[row] : 0.0f;
+  return 1.0f;
+}
+
+// The residual stream times the norm's gains; the norm's other factor is still missing.
+struct Normed {
+  const float* squares;  // shared memory: of each warp
+  float sum = 0.0f;
+  Activations<HIDDEN> x;
+
+  // ready() comes after the gains are asked for; receive(i, fours) is as in Activations.
+  template <class Ready, class Receive>
+  __device__ __forceinline__ Normed(const float* gain, char* staged, float* largest, float* squares, Ready ready,
+                                    Receive receive)
+      : squares(squares), x(staged, largest, [&](const auto& i, auto& fours) {
+          constexpr int N = sizeof(i) / sizeof(int);
+          float4 gains[N];
+#pragma unroll
+          for (int n = 0; n < N; n++) gains[n] = reinterpret_cast<const float4*>(gain)[max(i[n], 0)];
+          ready();
+          receive(i, fours);
+#pragma unroll
+          for (int n = 0; n < N; n++) {
+            float4 h = fours[n], g = gains[n];
+            if (i[n] >= 0) sum += h.x * h.x + h.y * h.y + (h.z * h.z + h.w * h.w);
+            fours[n] = make_float4(h.x * g.x, h.y * g.y, h.z * g.z, h.w * g.w);
+          }
+        }) {
+    sum = warp_sum(sum);
+    if (threadIdx.x % 32 == 0) squares[threadIdx.x / 32] = sum;
+  }
+
+  // After a barrier of the workers.
+  __device__ __forceinline__ float factor(float epsilon) const {
+    float all = 0.0f;
+#pragma unroll
+    for (int warp = 0; warp < WARPS; warp++) all += squares[warp];
+    return rsqrtf(all / HIDDEN + epsilon);
+  }
+};
+
+// What attention has found, put together: see merged.cuh. Of each head, `count` parts.
+template <int N>
+__device__ __forceinline__ void receive_merged(Mark mark, const float* parts, const float2* sums, int count,
+                                               const int (&i)[N], float4 (&to)[N]) {
+  float largest[N], total[N];
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+    largest[n] = -CUDART_INF_F;
+    total[n] = 0.0f;
+    to[n] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  }
+#pragma unroll 1
+  for (int first = 0; first < count; first += PARTS_AT_ONCE) {
+    float4 v[N][PARTS_AT_ONCE];
+    float2 ms[N][PARTS_AT_ONCE];
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int n = 0; n < N; n++) {
+#pragma unroll
+        for (int part = 0; part < PARTS_AT_ONCE; part++) {
+          int four = max(i[n], 0),
+              of_head = four / LANES * SPLITS + min(first + part, count - 1);  // some of them twice
+          v[n][part] = mark.look(reinterpret_cast<const float4*>(parts) + of_head * LANES + four % LANES);
+          ms[n][part] = mark.look(sums + of_head);
+        }
+      }
+#pragma unroll
+      for (int n = 0; n < N; n++) {
+#pragma unroll
+        for (int part = 0; part < PARTS_AT_ONCE; part++) all = all && mark.is_on(v[n][part]) && mark.is_on(ms[n][part]);
+      }
+    } while (!all);
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+      float now = largest[n];
+#pragma unroll
+      for (int part = 0; part < PARTS_AT_ONCE; part++) now = fmaxf(now, ms[n][part].x);
+      float share = exp2f(largest[n] - now);  // 0 the first time
+      total[n] *= share;
+      to[n] = make_float4(to[n].x * share, to[n].y * share, to[n].z * share, to[n].w * share);
+      largest[n] = now;
+#pragma unroll
+      for (int part = 0; part < PARTS_AT_ONCE; part++) {
+        float weight = first + part < count ? exp2f(ms[n][part].x - now) : 0.0f;
+        float4 one = v[n][part];
+        total[n] += weight * ms[n][part].y;
+        to[n] = make_float4(to[n].x + weight * one.x, to[n].y + weight * one.y, to[n].z + weight * one.z,
+                            to[n].w + weight * one.w);
+      }
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+    float share = 1.0f / total[n];
+    to[n] = make_float4(to[n].x * share, to[n].y * share, to[n].z * share, to[n].w * share);
+  }
+}
+
+// A part of no positions.
+__device__ __forceinline__ void send_empty(Mark mark, float* parts, float2* sums, int kv_head, int split) {
+  for (int i = threadIdx.x; i < GROUP * LANES; i += THREADS) {
+    int of_head = (kv_head * GROUP + i / LANES) * SPLITS + split;
+    mark.send(reinterpret_cast<float4*>(parts) + of_head * LANES + i % LANES, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+    if (i % LANES == 0) mark.send(sums + of_head, make_float2(-CUDART_INF_F, 0.0f));
+  }
+}
+
+// The largest key of all workers. A barrier must come before the next call.
+__device__ __forceinline__ Key largest_of_block(Key mine, Key* of_warps) {
+  for (int distance = 16; distance > 0; distance /= 2) mine = max(mine, __shfl_xor_sync(0xffffffffu, mine, distance));
+  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = mine;
+  sync_workers();
+  for (int warp = 0; warp < WARPS; warp++) mine = max(mine, of_warps[warp]);
+  return mine;
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+    decode_persistent(const Weight::Element* __restrict__ qkv_weights, const float* __restrict__ qkv_scales,
+                      const Weight::Element* __restrict__ output_weights, const float* __restrict__ output_scales,
+                      const Weight::Element* __restrict__ gate_up_weights, const float* __restrict__ gate_up_scales,
+                      const Weight::Element* __restrict__ down_weights, const float* __restrict__ down_scales,
+                      const Weight::Element* __restrict__ head_weights, const float* __restrict__ head_scales,
+                      const float* __restrict__ input_norms, const float* __restrict__ post_norms,
+                      const float* __restrict__ q_norms, const float* __restrict__ k_norms,
+                      const float* __restrict__ last_norm, const __nv_bfloat16* __restrict__ embedding,
+                      const float2* __restrict__ turns, float* keys, float* values, float* hidden, float* streams,
+                      float* qkv, float* parts, float2* sums, float* inner, float* logits, Key* best, int* state,
+                      const int* __restrict__ stops, int* tokens, unsigned long long* arrived, float epsilon,
+                      float q_scale, int capacity, int steps, int chooses, int shared_bytes) {
+  extern __shared__ __align__(16) char shared[];
+  __shared__ float squares[WARPS], largest[WARPS], partials[2][PARTIALS];
+  char* staged = shared;
+  __shared__ Key keys_of_warps[WARPS];
+#ifdef __CUDA_EMU__
+  TileRing ring;
+#else
+  __shared__ TileBarriers<MOST_PLACES> barriers;
+  TileRing ring(barriers, shared + STAGED_BYTES, shared_bytes - STAGED_BYTES, PLACE_BYTES);
+  if (ring.places < WARPS) __trap();  // tile_ring.cuh says why
+  if (threadIdx.x == 0) ring.init();
+  __syncthreads();
+  if (threadIdx.x >= THREADS) {
+    int dealt = 0;
+    unsigned long long policy = evict_first();
+    for (int step = 0; step < steps; step++) {
+      for (int layer = 0; layer < LAYERS; layer++) {
+        QkvRows::ask(ring, dealt, qkv_weights + (size_t)layer * QKV * HIDDEN, policy);
+        OutputRows::ask(ring, dealt, output_weights + (size_t)layer * HIDDEN * WIDTH, policy);
+        GateUpRows::ask(ring, dealt, gate_up_weights + (size_t)layer * 2 * INNER * HIDDEN, policy);
+        DownRows::ask(ring, dealt, down_weights + (size_t)layer * HIDDEN * INNER, policy);
+      }
+      HeadRows::ask(ring, dealt, head_weights, policy);
+    }
+    return;
+  }
+#endif
+  GridBarrier barrier(arrived);
+  // A layer has five barriers, so the count's parity is that of the layers before: every number's next mark is the other one.
+  Mark mark{~barrier.parity() & 1};
+  auto wait = [&] { barrier.wait(); };
+  int dealt = 0;  // tiles, modulo the number of blocks
+  float *after_output = streams, *after_down = streams + HIDDEN;
+
+  for (int step = 0; step < steps; step++) {
+    int position = fresh(state), slices = max(1, min(SPLITS, (position + 1) / LEAST_POSITIONS));
+    bool ended = fresh(state + 2);
+    Mark before = mark;  // the last layer's
+    for (int layer = 0; layer < LAYERS; layer++) {
+      {
+        auto until_there = [&] {
+          if (layer > 0) barrier.wait();
+        };
+        auto receive = [&](const auto& i, auto& fours) {
+          if (layer > 0) {
+            before.receive(reinterpret_cast<const float4*>(after_down), i, fours);
+          } else {
+            Plain().receive(reinterpret_cast<const float4*>(hidden), i, fours);
+          }
+        };
+        Normed normed(input_norms + (size_t)layer * HIDDEN, staged, largest, squares, until_there, receive);
+        const float* scales = qkv_scales + (size_t)layer * QKV;
+        QkvRows::multiply(
+            ring, dealt, partials, qkv_weights + (size_t)layer * QKV * HIDDEN, normed.x,
+            [&](int row) { return scale_of(scales, row); },
+            [&](int row, const float (&sum)[1], float scale) {
+              mark.send(qkv + row, sum[0] * scale * normed.factor(epsilon));
+            });
+      }
+      barrier.arrive();
+
+      {
+        bool waited = false;
+        auto until_there = [&] {
+          if (!waited) barrier.wait();
+          waited = true;
+        };
+        size_t cache = (size_t)layer * capacity * (KV_HEADS * HEAD_DIM);
+        // The last layer leaves its mark on parts of no positions too: then the next step may have more parts.
+        int all = KV_HEADS * (layer + 1 < LAYERS ? slices : SPLITS);
+        for (int one = blockIdx.x; one < all; one += gridDim.x) {
+          int kv_head = one % KV_HEADS, split = one / KV_HEADS;
+          if (split < slices) {
+            attend(Slice(split, slices, position), kv_head, 0, 1, ended, qkv,
+                   q_norms + (QK_NORM ? layer * HEAD_DIM : 0), k_norms + (QK_NORM ? layer * HEAD_DIM : 0), turns,
+                   keys + cache, values + cache, parts, sums, epsilon, q_scale, mark, until_there,
+                   [] { sync_workers(); });
+          } else {
+            send_empty(mark, parts, sums, kv_head, split);
+          }
+        }
+        until_there();
+      }
+      barrier.arrive();
+
+      {
+        const float* scales = output_scales + (size_t)layer * HIDDEN;
+        barrier.wait();
+        Activations<WIDTH> x(staged, largest,
+                             [&](const auto& i, auto& fours) { receive_merged(mark, parts, sums, slices, i, fours); });
+        OutputRows::multiply(
+            ring, dealt, partials, output_weights + (size_t)layer * HIDDEN * WIDTH, x,
+            [&](int row) { return make_float2(scale_of(scales, row), row >= 0 ? fresh(hidden + row) : 0.0f); },
+            [&](int row, const float (&sum)[1], float2 known) {
+              float sum_of_all = known.y + sum[0] * known.x;
+              hidden[row] = sum_of_all;
+              mark.send(after_output + row, sum_of_all);
+            });
+      }
+      barrier.arrive();
+
+      {
+        Normed normed(
+            post_norms + (size_t)layer * HIDDEN, staged, largest, squares, wait,
+            [&](const auto& i, auto& fours) { mark.receive(reinterpret_cast<const float4*>(after_output), i, fours); });
+        const float* scales = gate_up_scales + (size_t)layer * 2 * INNER;
+        GateUpRows::multiply(
+            ring, dealt, partials, gate_up_weights + (size_t)layer * 2 * INNER * HIDDEN, normed.x,
+            [&](int i) { return make_float2(scale_of(scales, 2 * i), scale_of(scales, 2 * i + 1)); },
+            [&](int i, const float (&sum)[2], float2 scale) {
+              float factor = normed.factor(epsilon), gate = sum[0] * scale.x * factor, up = sum[1] * scale.y * factor;
+              mark.send(inner + i, gate / (1.0f + expf(-gate)) * up);
+            });
+      }
+      barrier.arrive();
+
+      {
+        const float* scales = down_scales + (size_t)layer * HIDDEN;
+        barrier.wait();
+        Activations<INNER> x(staged, largest, [&](const auto& i, auto& fours) {
+          mark.receive(reinterpret_cast<const float4*>(inner), i, fours);
+        });
+        DownRows::multiply(
+            ring, dealt, partials, down_weights + (size_t)layer * HIDDEN * INNER, x,
+            [&](int row) { return make_float2(scale_of(scales, row), row >= 0 ? fresh(hidden + row) : 0.0f); },
+            [&](int row, const float (&sum)[1], float2 known) {
+              float sum_of_all = known.y + sum[0] * known.x;
+              hidden[row] = sum_of_all;
+              mark.send(after_down + row, sum_of_all);
+            });
+      }
+      barrier.arrive();
+      before = mark;
+      mark.bit ^= 1;
+    }
+
+    Key mine = NONE;
+    {
+      Normed normed(last_norm, staged, largest, squares, wait, [&](const auto& i, auto& fours) {
+        before.receive(reinterpret_cast<const float4*>(after_down), i, fours);
+      });
+      HeadRows::multiply(
+          ring, dealt, partials, head_weights, normed.x, [&](int row) { return scale_of(head_scales, row); },
+          [&](int row, const float (&sum)[1], float scale) {
+            float logit = sum[0] * scale * normed.factor(epsilon);
+            logits[row] = logit;
+            mine = max(mine, key_of(logit, row));
+          });
+    }
+    if (!chooses) return;
+    mine = largest_of_block(mine, keys_of_warps);
+    if (threadIdx.x == 0) best[blockIdx.x] = mine;
+    barrier.sync();
+    if (blockIdx.x == 0 && !ended) {  // else this step was launched ahead, in vain
+      mine = NONE;
+      for (int i = threadIdx.x; i < gridDim.x; i += THREADS) mine = max(mine, __ldcg(best + i));
+      mine = largest_of_block(mine, keys_of_warps);
+      advance(index_of(mine), LARGEST, state, stops, embedding, hidden, tokens, capacity);
+    }
+    barrier.sync();
+  }
+}
