@@ -28,9 +28,10 @@ def given(*values: Any) -> Make:
 
 
 def quartiles(rng: np.random.Generator, scale: float = 1.0, spread: float = 0.05) -> tuple[float, float, float]:
-    """A median around the scale, and quartiles below and above it, not equally far."""
-    median = scale * rng.uniform(0.7, 1.4)
-    return median / (1 + spread * rng.uniform(0.3, 1)), median, median * (1 + spread * rng.uniform(0.3, 1))
+    """A median around the scale, and quartiles below and above it, not equally far: Python's floats, which stay on the host."""
+    median = float(scale * rng.uniform(0.7, 1.4))
+    low, high = (float(1 + spread * share) for share in rng.uniform(0.3, 1, 2))
+    return median / low, median, median * high
 
 
 def timed(low: Any, median: Any, high: Any, repeats: int = 9) -> dict[str, Any]:

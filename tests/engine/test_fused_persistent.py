@@ -1,4 +1,4 @@
-"""Whole decode steps in one kernel: what a chain of kernels computes, for any number of blocks, over several steps and launches."""
+"""Whole decode steps in one kernel: what a chain of kernels computes, over several steps and launches."""
 
 from __future__ import annotations
 

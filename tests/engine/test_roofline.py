@@ -27,7 +27,8 @@ CEILINGS = {
 
 def tiny_model(name: str, **changed):
     fields = {**tiny.MODELS[name], **changed}
-    return model.assemble(config.parse(fields), tiny.weights(name, 1, **changed))
+    weights = {key: device.to_device(values) for key, values in tiny.weights(name, 1, **changed).items()}
+    return model.assemble(config.parse(fields), weights)
 
 
 # ---- whose time is whose ---------------------------------------------------------------------------------------------
