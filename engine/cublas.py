@@ -10,10 +10,10 @@ import functools
 from typing import Any
 
 # cuda/library_types.h and cublas_api.h
-_TYPES = {"bfloat16": 14, "float16": 2}
-_FLOAT32 = 0
-_COMPUTE_FLOAT32, _DEFAULT_ALGORITHM = 68, -1
-_TRANSPOSED, _AS_IT_IS = 1, 0
+TYPES = {"bfloat16": 14, "float16": 2}
+FLOAT32 = 0
+COMPUTE_FLOAT32, _DEFAULT_ALGORITHM = 68, -1
+TRANSPOSED, _AS_IT_IS = 1, 0
 _SUCCESS = 0
 WORKSPACE_BYTES = 64 << 20  # taken once: inside a graph, cuBLAS may not take memory of its own
 
@@ -22,37 +22,69 @@ class CublasError(RuntimeError):
     """cuBLAS cannot be loaded, or refuses a call; the message says which."""
 
 
-class _Cublas:
-    """The library, and one handle with memory of its own."""
+class Library:
+    """A library of cuBLAS, whose functions return a status.
 
-    def __init__(self) -> None:
-        import cupy
-        from cuda.pathfinder import load_nvidia_dynamic_lib
+    Args:
+        name: `cublas` or `cublasLt`.
 
-        self.library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
-        self.handle = ctypes.c_void_p()
-        self.check("cublasCreate_v2", ctypes.byref(self.handle))
-        self.workspace = cupy.empty(WORKSPACE_BYTES, "uint8")
+    Raises:
+        CublasError: it is not found, or cannot be loaded.
+    """
+
+    def __init__(self, name: str) -> None:
+        try:
+            from cuda.pathfinder import load_nvidia_dynamic_lib
+
+            self._library = ctypes.CDLL(load_nvidia_dynamic_lib(name).abs_path)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise CublasError(f"{name} cannot be loaded: {error}") from error
 
     def check(self, name: str, *arguments: Any) -> None:
-        """Call a function of the library.
+        """Call a function.
 
         Raises:
             CublasError: it did not succeed.
         """
-        status = getattr(self.library, name)(*arguments)
+        status = getattr(self._library, name)(*arguments)
         if status != _SUCCESS:
             raise CublasError(f"{name} ended with status {status} (cublasStatus_t in cublas_api.h)")
 
+    def created(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+        """What a function creates and gives back in its first argument."""
+        out = ctypes.c_void_p()
+        self.check(name, ctypes.byref(out), *arguments)
+        return out
+
+
+@functools.cache
+def workspace() -> Any:
+    """Memory of products that are cut along their columns. Products of one stream share it."""
+    import cupy
+
+    return cupy.empty(WORKSPACE_BYTES, "uint8")
+
+
+class _Cublas(Library):
+    """The library, and one handle."""
+
+    def __init__(self) -> None:
+        super().__init__("cublas")
+        self.handle = self.created("cublasCreate_v2")
+
     def on_current_stream(self) -> ctypes.c_void_p:
         """The handle, set to CuPy's current stream; a change of stream drops the workspace, so it is given again."""
-        import cupy
-
-        stream = cupy.cuda.get_current_stream().ptr
-        self.check("cublasSetStream_v2", self.handle, ctypes.c_void_p(stream))
-        size = ctypes.c_size_t(WORKSPACE_BYTES)
-        self.check("cublasSetWorkspace_v2", self.handle, ctypes.c_void_p(self.workspace.data.ptr), size)
+        self.check("cublasSetStream_v2", self.handle, current_stream())
+        memory = ctypes.c_void_p(workspace().data.ptr)
+        self.check("cublasSetWorkspace_v2", self.handle, memory, ctypes.c_size_t(WORKSPACE_BYTES))
         return self.handle
+
+
+def current_stream() -> ctypes.c_void_p:
+    """CuPy's."""
+    import cupy
+
+    return ctypes.c_void_p(cupy.cuda.get_current_stream().ptr)
 
 
 @functools.cache
@@ -104,12 +136,12 @@ def product_into(x: Any, weight: Any, out: Any, add: bool = False) -> None:
         CublasError: cuBLAS refuses.
     """
     rows, width = weight.shape
-    kind = _TYPES[weight.dtype.name]
+    kind = TYPES[weight.dtype.name]
     one, old = ctypes.c_float(1.0), ctypes.c_float(1.0 if add else 0.0)
     cublas = _cublas()
     address = ctypes.c_void_p
     cublas.check(
-        "cublasGemmEx", cublas.on_current_stream(), _TRANSPOSED, _AS_IT_IS, rows, x.shape[0], width, ctypes.byref(one),
+        "cublasGemmEx", cublas.on_current_stream(), TRANSPOSED, _AS_IT_IS, rows, x.shape[0], width, ctypes.byref(one),
         address(weight.data.ptr), kind, width, address(x.data.ptr), kind, width, ctypes.byref(old),
-        address(out.data.ptr), _FLOAT32, rows, _COMPUTE_FLOAT32, _DEFAULT_ALGORITHM,
+        address(out.data.ptr), FLOAT32, rows, COMPUTE_FLOAT32, _DEFAULT_ALGORITHM,
     )  # fmt: skip

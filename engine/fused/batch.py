@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,18 +13,23 @@ import numpy as np
 from engine import device
 from engine.config import Config
 from engine.fused import chain
-from engine.fused.chain import Graph, Launch
+from engine.fused.chain import Graph
 from engine.fused.engine import NoTokenError
 from engine.fused.prefill import Prefill, why_not
-from engine.fused.rows import BFLOAT16, RowLayers, product
-from engine.fused.step import ATTENTION_WARPS, EMPTY, MOST_STOPS, Origin, turns_of
+from engine.fused.rows import BFLOAT16, RowLayers, choose, product
+from engine.fused.step import ATTENTION_WARPS, EMPTY, MOST_STOPS, Origin, q_scale_of, turns_of
 from engine.fused.weights import FusedLayer, FusedWeights, fuse
 from engine.generate import check_arguments
 from engine.model import Model
 
 PARTS = 2  # bfloat16 numbers that an activation becomes: 16 of its 24 bits
-WARPS = 16  # of a block that chooses a token
+WARPS = 8  # of a block that looks for the largest logit
+BLOCKS = 1024  # of them, where texts and logits suffice: as many as run at once on 128 multiprocessors
+ATTENTION_BLOCKS = 512  # of ATTENTION_WARPS, two at once on a multiprocessor
+UNROLL = 4  # see kernels/decode/attend.cuh: bytes on their way from the caches, where texts are short
+STEPS_OF_A_GRAPH = 2  # between two graphs the GPU waits some microseconds
 AHEAD = 4  # steps that are launched before the tokens of the first of them are known to the host
+CHOOSING_S = 0.3  # for products' algorithms, at most: see `engine.cublaslt`
 
 
 @dataclass
@@ -78,14 +82,16 @@ class BatchEngine:
         with chain.on(self.stream):
             self.weights: FusedWeights = fuse(model)
             self.caches = BatchCaches(config, texts, capacity)
-            self.splits = self._splits()
+            self.splits, self.slices = self._splits(), self._slices()
             self.rows = RowLayers(
-                config, texts, BFLOAT16, PARTS, SPLITS=self.splits, QKV_PARTS=PARTS,
-                PARTS=PARTS, QK_NORM=int(self.weights.has_qk_norm),
+                config, texts, BFLOAT16, PARTS, stream=self.stream, SPLITS=self.splits, QKV_PARTS=PARTS, PARTS=PARTS,
+                QK_NORM=int(self.weights.has_qk_norm),
             )  # fmt: skip
             heads, head_dim = config.num_attention_heads, config.head_dim
             self.parts = xp.zeros((texts, heads, self.splits, head_dim), np.float32)
             self.sums = xp.zeros((texts, heads, self.splits, 2), np.float32)
+            self.best = xp.zeros((texts, self.slices), np.uint64)
+            self.tickets = xp.zeros((texts, config.num_key_value_heads), np.int32)  # see kernels/rows/last_block.cuh
             self.logits = xp.zeros((PARTS * texts, config.vocab_size), np.float32)
             self.turns = turns_of(model.frequencies, capacity)
             self.state = xp.zeros((texts, 4), np.int32)
@@ -98,6 +104,7 @@ class BatchEngine:
         self._graph: Graph | None = None
         if self.stream is not None:
             with self.stream:
+                self._choose()
                 self._to_logits()  # of nothing: all is compiled and loaded then, which cannot be while a graph is recorded
             self.stream.synchronize()
 
@@ -107,7 +114,18 @@ class BatchEngine:
     def _splits(self) -> int:
         """Blocks that share a KV head's positions of one text: fewer where texts fill the GPU by themselves."""
         blocks = self.texts * self.config.num_key_value_heads
-        return 1 if self.stream is None else max(1, min(8, 256 // blocks))
+        return 1 if self.stream is None else max(1, min(8, ATTENTION_BLOCKS // blocks))
+
+    def _slices(self) -> int:
+        """Blocks that share a text's logits."""
+        most = -(-self.config.vocab_size // (32 * WARPS))
+        return max(1, min(most, BLOCKS // self.texts))
+
+    def _choose(self) -> None:
+        """Find the quickest way for all products of a step."""
+        until = time.perf_counter() + CHOOSING_S
+        self.rows.choose(self.weights.layers, PARTS, until)
+        choose(self.rows.normed(PARTS), [self.weights.head.values], self.logits, until)
 
     def generate_batch(
         self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_tokens: Sequence[int] = ()
@@ -136,11 +154,12 @@ class BatchEngine:
         alive, launched = [True] * self.texts, 0
         for step in range(max_tokens):
             while launched < min(step + AHEAD, max_tokens):
-                self._step_graph().run()
-                launched += 1
+                self._graph_of_steps().run()
+                launched += STEPS_OF_A_GRAPH
             chosen: list[int | None] = []
+            tokens = self._wait_for(step, alive)
             for text, ids in enumerate(prompts):
-                token = self._wait_for(text, step) if alive[text] else None
+                token = tokens[text] if alive[text] else None
                 if token is not None and token < 0:
                     raise NoTokenError(f"text {text}, token {step}: the logits have a NaN")
                 alive[text] = token is not None and token not in stop_tokens
@@ -192,24 +211,27 @@ class BatchEngine:
         self._to_logits()
         self._next_tokens(Origin.LARGEST)
 
-    def _step_graph(self) -> Graph:
+    def _graph_of_steps(self) -> Graph:
         if self._graph is None:
-            self._graph = Graph(self.step, self.stream)
+
+            def steps() -> None:
+                for _ in range(STEPS_OF_A_GRAPH):
+                    self.step()
+
+            self._graph = Graph(steps, self.stream)
         return self._graph
 
     def _to_logits(self) -> None:
         rows, weights, config = self.rows, self.weights, self.config
-        q_scale = np.float32(math.log2(math.e) / math.sqrt(config.head_dim))  # exp2 in place of exp
-        attention = rows.kernel("decode_attention", "decode/attention.cu", WARPS=ATTENTION_WARPS)
+        grid, q_scale = (config.num_key_value_heads, self.splits, self.texts), q_scale_of(config)
 
         def attend(number: int, layer: FusedLayer) -> None:
             arguments = (
                 rows.qkv, layer.q_norm, layer.k_norm, self.turns, self.caches.keys[number], self.caches.values[number],
-                self.state, self.parts, self.sums, rows.epsilon, q_scale, np.int32(self.capacity), np.int32(0),
+                self.state, self.parts, self.sums, self.tickets, rows.attended, rows.epsilon, q_scale,
+                np.int32(self.capacity),
             )  # fmt: skip
-            grid = (config.num_key_value_heads, self.splits, self.texts)
-            Launch(attention, grid, 32 * ATTENTION_WARPS, arguments).run()
-            rows.launch("merge_parts", (self.parts, self.sums, rows.attended))
+            rows.launch("attention", arguments, grid, WARPS=ATTENTION_WARPS, UNROLL=UNROLL)
 
         rows.begin()
         for number, layer in enumerate(weights.layers):
@@ -217,18 +239,21 @@ class BatchEngine:
         product(rows.norm(weights.norm, PARTS), weights.head.values, self.logits)
 
     def _next_tokens(self, origin: Origin) -> None:
-        kernel = self.rows.kernel("rows_next_tokens", "rows/next_tokens.cu", WARPS=WARPS)
         arguments = (
-            self.logits, np.int32(self.config.vocab_size), self.given, np.int32(origin), self.stops,
-            self.weights.embedding, self.state, self.rows.hidden, self.tokens, np.int32(self.capacity),
+            self.logits, self.best, self.tickets, np.int32(self.config.vocab_size), self.given, np.int32(origin),
+            self.stops, self.weights.embedding, self.state, self.rows.hidden, self.tokens, np.int32(self.capacity),
         )  # fmt: skip
-        Launch(kernel, (self.texts,), 32 * WARPS, arguments).run()
+        grid = (self.slices if origin == Origin.LARGEST else 1, self.texts)
+        self.rows.launch("next_tokens", arguments, grid, WARPS=WARPS)
 
-    def _wait_for(self, text: int, step: int) -> int:
-        """A text's token of a step, once it is there."""
-        if self.stream is not None:
-            while self.tokens[text, step] == EMPTY:
-                if self.stream.done and self.tokens[text, step] == EMPTY:
-                    raise RuntimeError(f"the device has ended its work without token {step} of text {text}")
-                time.sleep(0)
-        return int(self.tokens[text, step])
+    def _wait_for(self, step: int, wanted: Sequence[bool]) -> list[int]:
+        """All texts' tokens of a step, once those that are wanted are there."""
+        while True:
+            ended = self.stream is None or self.stream.done  # asked before: what is missing then does not come any more
+            tokens: list[int] = self.tokens[:, step].tolist()
+            missing = [text for text, token in enumerate(tokens) if token == EMPTY and wanted[text]]
+            if not missing:
+                return tokens
+            if ended:
+                raise RuntimeError(f"the device has ended its work without token {step} of text {missing[0]}")
+            time.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +22,7 @@ HEAD_DIMS = (16, 32, 64, 128)
 SECOND_PARTS = 1 << 39
 LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)  # to which short prompts are filled up
 RECORDED = 4  # of them, the last that were wanted
+CHOOSING_S = 0.1  # for products' algorithms of one length, at most: see `engine.cublaslt`
 
 
 def why_not(weights: FusedWeights) -> str | None:
@@ -89,7 +91,7 @@ class Prefill:
     decode step, which computes in float32: its logits see that rounding only through what it attends to.
 
     Short prompts are filled up to one of a few lengths. Of each, the second time, all launches are recorded as a CUDA graph:
-    the host would take longer for them than the GPU.
+    the host would take longer for them than the GPU. Then, too, the quickest way for its products is looked for.
 
     Args:
         weights: of the model.
@@ -151,17 +153,26 @@ class _Pass:
         self._capacity = np.int32(of.caches[0].keys.shape[-3])
         self._q_scale = np.float32(math.log2(math.e) / math.sqrt(config.head_dim))  # exp2 in place of exp
         self._graph: Graph | None = None
-        self._used = False
+        self._runs = 0
 
     def run(self) -> None:
         """Launch all of it for `prompt`."""
-        if self._stream is not None and self._used and self._graph is None:
-            self._graph = Graph(self._launch, self._stream)
-        self._used = True
+        self._runs += 1
+        if self._runs == 2:  # a length that comes again is worth the time
+            self._choose()
+            if self._stream is not None:
+                self._graph = Graph(self._launch, self._stream)
         if self._graph is not None:
             self._graph.run()
         else:
             self._launch()
+
+    def _choose(self) -> None:
+        until = time.perf_counter() + CHOOSING_S
+        *layers, _ = self._of.layers
+        for parts in (2, 1) if self._two < len(layers) else (2,):
+            if layers:
+                self._layers.choose(layers, parts, until)
 
     def _launch(self) -> None:
         layers, last = self._layers, len(self._of.layers) - 1

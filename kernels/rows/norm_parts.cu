@@ -25,13 +25,24 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   constexpr int EACH = (HIDDEN / 8 + THREADS - 1) / THREADS;
   __shared__ float partial[WARPS];
   size_t first = (size_t)blockIdx.x * HIDDEN, apart = (size_t)gridDim.x * HIDDEN;
-  float factor = ADDED ? scale[blockIdx.x] : 0.0f;
-  float mine[EACH][8], squares = 0.0f;
+  float mine[EACH][8], gains[EACH][8], squares = 0.0f;
+  auto load = [&](float (&to)[EACH][8], const float* from) {
+#pragma unroll
+    for (int n = 0; n < EACH; n++) {
+      int at = 8 * (n * THREADS + threadIdx.x);
+      if (at < HIDDEN) load8(to[n], from + at);
+    }
+  };
+  // The gain comes from far, like all weights. The residual stream has been there since before the product that is added to it.
+  load(gains, gain);
+  if (ADDED) load(mine, hidden + first);
+  wait_for_previous();
+  if (!ADDED) load(mine, hidden + first);
+  float factor = ADDED ? fresh(scale + blockIdx.x) : 0.0f;
 #pragma unroll
   for (int n = 0; n < EACH; n++) {
     int at = 8 * (n * THREADS + threadIdx.x);
     if (at >= HIDDEN) break;
-    load8(mine[n], hidden + first + at);
     if (ADDED) {
       float more[8];
       sum_parts8<ADDED>(more, added + first + at, apart, scales + at);
@@ -51,10 +62,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   for (int n = 0; n < EACH; n++) {
     int at = 8 * (n * THREADS + threadIdx.x);
     if (at >= HIDDEN) break;
-    float gains[8];
-    load8(gains, gain + at);
 #pragma unroll
-    for (int i = 0; i < 8; i++) mine[n][i] *= norm * gains[i];
+    for (int i = 0; i < 8; i++) mine[n][i] *= norm * gains[n][i];
     store_parts8(mine[n], parts + first + at, apart);
   }
 }

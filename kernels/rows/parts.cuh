@@ -10,6 +10,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include "../decode/chain.cuh"
+
 #ifndef PART
 #define PART __nv_bfloat16
 #endif
@@ -55,7 +57,7 @@ __device__ __forceinline__ void store_parts8(float (&values)[8], Part16* to, siz
 __device__ __forceinline__ void load8(float (&to)[8], const float* from) {
 #pragma unroll
   for (int n = 0; n < 2; n++) {
-    float4 four = reinterpret_cast<const float4*>(from)[n];
+    float4 four = fresh(reinterpret_cast<const float4*>(from) + n);
     to[4 * n] = four.x;
     to[4 * n + 1] = four.y;
     to[4 * n + 2] = four.z;
@@ -66,9 +68,9 @@ __device__ __forceinline__ void load8(float (&to)[8], const float* from) {
 // The sum of a product's parts, with its row's scale where weights have one.
 template <int OF = PARTS>
 __device__ __forceinline__ float sum_parts(const float* from, size_t apart, const float* scale) {
-  float sum = from[0];
+  float sum = fresh(from);
 #pragma unroll
-  for (int part = 1; part < OF; part++) sum += from[part * apart];
+  for (int part = 1; part < OF; part++) sum += fresh(from + part * apart);
   return SCALED ? sum * *scale : sum;
 }
 

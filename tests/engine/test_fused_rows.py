@@ -199,7 +199,10 @@ def test_the_logits_of_a_batch(on):
     model = make_model("tiny-llama")
     prompts = [ids_of(7, 259, seed=1), ids_of(7, 259, seed=2)]
     engine = BatchEngine(model, 2, 16)
-    next(engine.generate_batch(prompts, 1))
+    engine._begin(prompts, 1, ())
+    with chain.on(engine.stream):
+        engine._to_logits()
+    device.synchronize()
     got = device.to_host(engine.logits).reshape(2, 2, -1).sum(axis=0)
     for row, ids in zip(got, prompts, strict=True):
         assert error(row, llama.forward(fields_of("tiny-llama"), weights_of("tiny-llama"), np.array(ids))[-1]) < 5e-5

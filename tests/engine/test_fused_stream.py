@@ -140,3 +140,13 @@ def test_the_checker_finds_nothing_in_steps_past_the_end(stream):
     model = make_model("tiny-llama")
     device.select("cpu", check=True)
     assert len(list(FusedEngine(model, 6).generate([1, 2, 3], 100))) == 4  # of two graphs' eight steps
+
+
+def test_the_checker_finds_nothing_where_blocks_share_a_text(stream):
+    model = make_model("tiny-llama")
+    device.select("cpu", check=True)
+    engine = BatchEngine(model, 2, 12)
+    assert engine.splits > 1
+    assert engine.slices > 1
+    assert len(list(engine.generate_batch([[1, 2, 3], [4]], 3))) == 3
+    assert not device.to_host(engine.tickets).any(), "the last block leaves the tickets as it found them"
