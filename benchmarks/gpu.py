@@ -27,6 +27,7 @@ from benchmarks import record  # noqa: E402
 from engine import device  # noqa: E402
 from engine.machine import gpu as describe_gpu  # noqa: E402
 
+TESTS = "tests"
 # Ceilings first: the others compare with them.
 SUITES = [
     "ceilings",
@@ -121,8 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run everything; 0 when all of it succeeded, 1 when something failed, 4 where there is no GPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=REPOSITORY / "results", help="folder for the records")
-    parser.add_argument("--suite", action="append", choices=SUITES, help="only this suite (more than once)")
-    parser.add_argument("--no-tests", action="store_true", help="leave the tests out")
+    parser.add_argument("--suite", action="append", choices=[TESTS, *SUITES], help="only this suite (more than once)")
     options = parser.parse_args(arguments)
     try:
         device.select("cuda")
@@ -130,8 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"NOT RUN: {error}", file=sys.stderr)
         return 4
     machine = describe_gpu()
-    steps: list[tuple[str, Step]] = [] if options.no_tests else [("tests", run_tests)]
-    steps += [(name, importlib.import_module(f"benchmarks.suites.{name}").run) for name in options.suite or SUITES]
+    steps: list[tuple[str, Step]] = [
+        (name, run_tests if name == TESTS else importlib.import_module(f"benchmarks.suites.{name}").run)
+        for name in [TESTS, *SUITES]
+        if options.suite is None or name in options.suite
+    ]
     failed = run_steps(steps, options.out / record.slug(machine["gpu"]), machine)
     if failed:
         print(f"FAILED: {', '.join(failed)}")

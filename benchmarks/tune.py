@@ -3,7 +3,8 @@
     python benchmarks/tune.py [--model NAME] [--weights int8] [--seconds 280] [--out results]
 
 First each kernel alone, inside a graph, on more weights than the L2 cache holds: warps, rows side by side, depth of the ring,
-blocks. Then whole steps with what was best, 1, 4 or 8 in a graph, chained or not. Each candidate computes what the default
+blocks. Then whole steps with what was best, 1, 4 or 8 in a graph,
+chained or not, and whole steps as one kernel. Each candidate computes what the default
 computes, or it is not timed. One that fails is recorded so; one that leaves the GPU unusable costs a new process, and the
 others go on. Prints the best and writes `results/<gpu>/tune.json` as figures come. The exit status is 4 where no GPU answers.
 """
@@ -140,12 +141,14 @@ def show(sweep: Sweep) -> None:
         print(f"\n{stage}: {len(found)} candidates" + (f", {failed} of them failed" if failed else ""))
         if found and "median_s" in found[0]:
             print(f"  default   {in_words(found[0])}")
-        for number, one in enumerate(candidates.best(found, SHOWN if stage == "steps" else SHOWN_OF_A_KERNEL)):
+        for number, one in enumerate(
+            candidates.best(found, SHOWN if stage in ("steps", "persistent") else SHOWN_OF_A_KERNEL)
+        ):
             print(f"  {number + 1:>7}   {in_words(one)}")
 
 
 def keep(sweep: Sweep, path: Path) -> None:
-    """Write what the fastest steps were cut like to where the engine looks for it; other GPUs' and matrices' entries stay."""
+    """Write how the fastest steps were cut, or that they are one kernel, to where the engine looks; other entries stay."""
     best = candidates.best(sweep.results["steps"], 1)
     if not best:
         return
@@ -153,6 +156,10 @@ def keep(sweep: Sweep, path: Path) -> None:
     of_kind = found.setdefault(sweep.machine["gpu"], {}).setdefault(sweep.weights, {})
     for name, cut in (sweep.default["cuts"] | best[0]["cuts"]).items():
         of_kind[sweep.default["matrices"][name]] = [cut[key] for key in ("grid", "warps", "span", "depth")]
+    of_kind.pop(sweep.default["model"], None)
+    whole = candidates.best(sweep.results["persistent"], 1)
+    if whole and whole[0]["median_s"] < best[0]["median_s"]:
+        of_kind[sweep.default["model"]] = whole[0]["options"]
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -45,9 +45,14 @@ def _row(one: Mapping[str, Any], machines: Mapping[str, Mapping[str, Any]]) -> l
 
 
 def _measured_us(one: Mapping[str, Any], machines: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """A token's time in the record that the prediction names; None without it."""
+    """A step's time in the record that the prediction names; None without it."""
     record = machines.get(one["machine"], {}).get(one["record"])
-    for peer in record["peers"] if record else ():
+    if record is None:
+        return None
+    if "stage" in one:  # of a sweep: its first candidate, which is the default, or its best
+        found = [trial["median_s"] for trial in record["results"].get(one["stage"], []) if "median_s" in trial]
+        return 1e6 * (found[0] if one["trial"] == "default" else min(found)) if found else None
+    for peer in record["peers"]:
         decode = one_of(peer, "decode")
         if (
             peer["label"] == one["label"]

@@ -123,10 +123,15 @@ def test_main_runs_suites_in_order_under_the_gpu_s_name(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu.device, "select", lambda _name: "cuda")
     monkeypatch.setattr(gpu, "describe_gpu", lambda: MACHINE)
     monkeypatch.setattr(gpu.importlib, "import_module", lambda name: suite(name.rsplit(".", 1)[1]))
-    assert gpu.main(["--out", str(tmp_path), "--no-tests"]) == 0
-    assert [name for name, _ in ran] == gpu.SUITES
-    assert ran[-1][1] == gpu.SUITES[:-1]
-    assert {f.name for f in (tmp_path / "nvidia-x1").iterdir()} == {f"{name}.json" for name in gpu.SUITES}
+    monkeypatch.setattr(gpu, "run_tests", suite("tests").run)
+    everything = ["tests", *gpu.SUITES]
+    assert gpu.main(["--out", str(tmp_path)]) == 0
+    assert [name for name, _ in ran] == everything
+    assert ran[-1][1] == everything[:-1]
+    assert {f.name for f in (tmp_path / "nvidia-x1").iterdir()} == {f"{name}.json" for name in everything}
+    ran.clear()
+    assert gpu.main(["--out", str(tmp_path), "--suite", "roofline", "--suite", "ceilings"]) == 0
+    assert [name for name, _ in ran] == ["ceilings", "roofline"]
 
 
 def test_every_suite_is_listed():

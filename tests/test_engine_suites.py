@@ -109,7 +109,7 @@ def test_everybody_is_measured_on_the_same_prompts(measured):
     assert theirs["bytes_per_token"] == 1000 + cache / 2
     assert ours["share_of_read"] == pytest.approx(ours["bytes_per_token"] * 200 / 1e9)
     assert rows["broken", 4]["failed"] == "RuntimeError: no compiler"
-    assert rows["slow", 4]["failed"] == "RuntimeError: 1 runs in 20 s: expected 6"
+    assert rows["slow", 4]["failed"] == "RuntimeError: 1 runs in 12 s: expected 6"
     assert rows["short", 4]["failed"] == "RuntimeError: 4 tokens came: expected 5"
     assert record["rows"][-1] == {"model": models.REAL, "not_run": "python -m engine pull it"}
     assert "failed" not in record

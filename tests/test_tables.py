@@ -141,13 +141,22 @@ def test_faults_found_are_counted_beside_the_sanitizer():
 
 def test_versions_are_beside_the_run_that_they_name():
     assert version_tables.expected_us({"floor_us": 100, "layers": 3, "exposed_us": {"qkv": 2, "head": 5}}) == 111
-    one = yaml.safe_load(version_tables.PREDICTIONS.read_text())[0]
-    peer = {"label": one["label"], "weights": one["weights"], "decode": {"tokens_per_s": 1000.0}}
-    other = {"label": "somebody else", "weights": one["weights"], "decode": {"tokens_per_s": 1.0}}
-    record = {"peers": [other, peer]}
-    rows = version_tables.decode_versions({one["machine"]: {one["record"]: record}}).splitlines()
-    expected = version_tables.expected_us(one)
-    assert rows[2].endswith(
-        f"| {expected:.0f} | {100 * one['floor_us'] / expected:.0f} % | 1000 | {1000 / expected:.2f} |"
-    )
-    assert "NOT RUN" in version_tables.decode_versions({}).splitlines()[2]
+    predictions = yaml.safe_load(version_tables.PREDICTIONS.read_text())
+    peer = {"label": "**this engine**", "weights": "bfloat16", "decode": {"tokens_per_s": 1000.0}}
+    other = {"label": "somebody else", "weights": "bfloat16", "decode": {"tokens_per_s": 1.0}}
+    trials = [{"median_s": 9e-4}, {"failed": "no room"}, {"median_s": 7e-4}, {"median_s": 8e-4}]
+    records = {
+        "peers-smollm2-135m": {"peers": [other, peer]},
+        "tune": {"results": {"steps": trials, "persistent": []}},
+    }
+    rows = version_tables.decode_versions({"nvidia-h200": records}).splitlines()[2:]
+    for one, row in zip(predictions, rows, strict=True):
+        measured = {
+            ("tune", "steps", "default"): 900,
+            ("tune", "steps", "best"): 700,
+            ("peers-smollm2-135m", None, None): 1000,
+        }.get((one["record"], one.get("stage"), one.get("trial")))
+        expected = version_tables.expected_us(one)
+        beside = f"{measured} | {measured / expected:.2f} |" if measured else "NOT RUN |  |"
+        assert row.endswith(f"| {expected:.0f} | {100 * one['floor_us'] / expected:.0f} % | {beside}")
+    assert all("NOT RUN" in row for row in version_tables.decode_versions({}).splitlines()[2:])

@@ -392,11 +392,15 @@ def test_the_best_is_kept_for_the_engine(tmp_path, monkeypatch):
     default = {"qkv": make_cut_of(4), "head": make_cut_of(5)}
     best = result("e", 5e-7, tokens_per_s=2e6, cuts={"head": make_cut_of(9)})
     sizes = {"qkv": "192 × 96", "head": "259 × 96"}
-    processes = Processes(
-        ([{"default": {"cuts": default, "splits": 4, "matrices": sizes}}, {"stage": "steps", "result": best}], None)
-    )
+    said = {"default": {"cuts": default, "splits": 4, "matrices": sizes, "model": "2 layers"}}
+    one_kernel = [{"stage": "persistent", "result": result(f"p {us}", us / 1e6, options={"US": us})} for us in (4, 3)]
+    quick = {"stage": "persistent", "result": result("q", 4e-7, options={"IN_FLIGHT": 4})}
+    steps = {"stage": "steps", "result": best}
     monkeypatch.setattr(tune.cutting, "TUNED", kept)
+    processes = Processes(([said, steps, *one_kernel, quick], None), ([said, steps, *one_kernel], None))
     assert tune.main(["--out", str(tmp_path), "--keep"], start=processes) == 0
+    assert json.loads(kept.read_text())[MACHINE["gpu"]]["bfloat16"]["2 layers"] == {"IN_FLIGHT": 4}
+    assert tune.main(["--out", str(tmp_path), "--keep"], start=processes) == 0  # the chain is faster now
     assert json.loads(kept.read_text()) == {
         "Another": {"int8": {"1 × 2": [1, 2, 3, 4]}},
         MACHINE["gpu"]: {"bfloat16": {"192 × 96": [4, 8, 1, 2], "259 × 96": [9, 8, 1, 2]}},

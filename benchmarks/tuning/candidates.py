@@ -18,6 +18,9 @@ STEPS = (1, 4, 8)  # of a graph
 THREADS_OF_A_MULTIPROCESSOR = 2048
 RESERVED_BYTES = 1 << 10  # of shared memory, that the system takes for each block
 ENOUGH_BYTES = 40_000  # on their way to a multiprocessor keep its memory busy
+SEGMENTS = (2048, 1024, 4096)  # bytes of a row in one tile
+IN_FLIGHT = (64, 4, 3, 6, 2, 8)  # tiles on their way
+LEAST_POSITIONS = (64, 32, 128)  # of a slice of attention
 KERNELS = ("qkv", "output", "gate_up", "down", "head")
 
 
@@ -100,6 +103,14 @@ def promise(cut: Cut, matrix: Matrix, machine: Machine) -> float:
     resident = -(-cut.grid // machine.processors)
     warps = resident * machine.processors * cut.warps  # of all multiprocessors, those without a block too
     return units / (rounds * warps) * min(1.0, resident * cut.ring_bytes / ENOUGH_BYTES)
+
+
+def persistent() -> list[dict[str, int]]:
+    """What the persistent kernel may be compiled for: its defaults, tiles, then slices of attention."""
+    found: list[dict[str, int]] = [{}]
+    found += [{"SEGMENT_BYTES": size, "IN_FLIGHT": tiles} for tiles in IN_FLIGHT for size in SEGMENTS]
+    found += [{"LEAST_POSITIONS": least} for least in LEAST_POSITIONS[1:]]
+    return found
 
 
 def key_of(name: str, cut: Cut) -> str:

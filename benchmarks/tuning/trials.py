@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -13,10 +13,11 @@ import numpy as np
 
 from benchmarks.tuning.candidates import Machine
 from engine import device
-from engine.cache import make_caches
 from engine.fused import chain
+from engine.fused.caches import stacked_caches
 from engine.fused.chain import Graph, Launch
 from engine.fused.cutting import Cut, multiprocessors
+from engine.fused.persistent import PersistentStep
 from engine.fused.step import DecodeStep, Origin
 from engine.fused.weights import FusedWeights, Matrix, fuse
 from engine.model import Model
@@ -83,7 +84,8 @@ class Bench:
         self.capacity = context + STEPS_TIMED * 2
         self.frequencies = model.frequencies
         self.weights = fuse(model, kind)
-        self.caches = make_caches(model.config, self.capacity)
+        self.stacked = stacked_caches(model.config, self.capacity)
+        self.caches = self.stacked.layers
         self.stream = chain.make_stream()
         self._rng = np.random.default_rng(0)
         for cache in self.caches:
@@ -211,6 +213,20 @@ class Bench:
         """Greedy steps of a text, so many in a graph: logits checked, then timed."""
         with chain.on(self.stream):
             step = self.step(cuts, splits)
+        figures = self._steps(step, steps, chained)
+        return {
+            "cuts": {name: cut._asdict() for name, cut in cuts.items()}, "splits": step.splits, "steps": steps,
+            "chained": chained, **figures,
+        }  # fmt: skip
+
+    def persistent(self, options: Mapping[str, int], steps: int) -> Figures:
+        """The same as one kernel, compiled for these options."""
+        with chain.on(self.stream):
+            step = PersistentStep(self.weights, self.frequencies, self.stacked, defines=dict(options))
+        return {"options": dict(options), "steps": steps, **self._steps(step, steps, chained=False)}
+
+    def _steps(self, step: DecodeStep, steps: int, chained: bool) -> Figures:
+        with chain.on(self.stream):
             step.begin(self.context, self.capacity, ())
             step.chosen[...] = 1
             chain.run_all([step.next_token(Origin.CHOSEN), *step.to_logits()])
@@ -225,10 +241,7 @@ class Bench:
         # A graph begins with a step of the token that is there already: its place is behind `context` others.
         figures = times(call, self.stream, lambda _: step.begin(self.context + 1, self.capacity, ()))
         figures |= {k: v / (count * steps) for k, v in figures.items() if k.endswith("_s")}
-        return {
-            "cuts": {name: cut._asdict() for name, cut in cuts.items()}, "splits": step.splits, "steps": steps,
-            "chained": chained, "error": error, **figures, "tokens_per_s": 1 / figures["median_s"],
-        }  # fmt: skip
+        return {"error": error, **figures, "tokens_per_s": 1 / figures["median_s"]}
 
     def compile_ahead(self, name: str, cuts: Sequence[Cut], threads: int) -> None:
         """Compile one kernel with several cuts at once; one that fails will fail again when its turn comes."""

@@ -18,6 +18,7 @@ from benchmarks.tuning import candidates
 from benchmarks.tuning.trials import Bench, Figures, machine
 from engine import device
 from engine import machine as about
+from engine.fused import cutting, persistent
 from engine.fused.cutting import Cut
 
 STAGES = (
@@ -28,6 +29,7 @@ STAGES = (
     ("head", 1.0),
     ("attention", 0.5),
     ("steps", 2.5),
+    ("persistent", 1.0),
 )
 AT_ONCE = 16  # candidates that are compiled before the first of them is timed
 BROKEN = 3  # exit status: the device does not answer any more
@@ -120,6 +122,24 @@ class Trials:
             if not self.one("steps", choice.key, trial, again=number == 0) and not number:
                 return
 
+    def persistent(self, in_time: Callable[[], bool]) -> None:
+        """Whole steps in one kernel; at the end, what helped alone, together."""
+        if persistent.why_not() is not None:
+            return
+        for number, options in enumerate(candidates.persistent()):
+            if number and not in_time():
+                return
+            self._persistent(options)
+        together: dict[str, int] = {}
+        for one in reversed(candidates.best(self.results["persistent"], 3)):
+            together |= one["options"]
+        self._persistent(together)
+
+    def _persistent(self, options: Mapping[str, int]) -> None:
+        named = ", ".join(f"{name} {value}" for name, value in sorted(options.items())) or "as by default"
+        trial = functools.partial(self.bench.persistent, options, candidates.STEPS[1])
+        self.one("persistent", f"one kernel, {named}", trial)
+
     def choices(self, default: Choice) -> Iterator[Choice]:
         """What is worth a try, the most promising first; later ones build on what the first have shown."""
         yield default
@@ -196,7 +216,14 @@ def run(
     bench = Bench(open_model(job["model"]), job["weights"], job["context"])
     defaults = {name: cut._asdict() for name, cut in bench.default_cuts.items()}
     matrices = {name: f"{matrix.rows} × {matrix.columns}" for name, matrix in candidates.matrices(bench.config).items()}
-    say({"default": {"cuts": defaults, "splits": bench.default_splits, "matrices": matrices}})
+    say(
+        {
+            "default": {
+                "cuts": defaults, "splits": bench.default_splits, "matrices": matrices,
+                "model": cutting.name_of(bench.config),
+            }
+        }
+    )  # fmt: skip
     trials = Trials(bench, job, say)
     for number, (stage, _) in enumerate(STAGES):
         now = clock()
@@ -204,6 +231,8 @@ def run(
         in_time = lambda end=end: clock() < end  # noqa: E731
         if stage == "steps":
             trials.steps(in_time)
+        elif stage == "persistent":
+            trials.persistent(in_time)
         elif stage == "attention":
             trials.attention(in_time)
         else:

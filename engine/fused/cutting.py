@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine import device
+from engine.config import Config
 from engine.fused.weights import KINDS
 
 BLOCK_BYTES = 108 << 10  # of shared memory, for activations and rings: blocks of two kernels fit on a multiprocessor
@@ -75,10 +76,24 @@ def balanced(rows: int, columns: int, kind: str, processors: int, least_span: in
 
 
 @functools.cache
-def tuned() -> dict[str, dict[str, dict[str, list[int]]]]:
-    """What benchmarks/tune.py has found: [grid, warps, span, depth] by GPU, kind of weights, and `rows × columns`."""
-    found: dict[str, dict[str, dict[str, list[int]]]] = json.loads(TUNED.read_text())
+def tuned() -> dict[str, dict[str, dict[str, Any]]]:
+    """What benchmarks/tune.py has found, by GPU and kind of weights.
+
+    [grid, warps, span, depth] by `rows × columns` of a matrix; by `name_of` a model, what the persistent kernel is compiled for
+    where that is the fastest.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = json.loads(TUNED.read_text())
     return found
+
+
+def name_of(config: Config) -> str:
+    """A model, by its sizes."""
+    return f"{config.num_hidden_layers} layers of {config.hidden_size} and {config.intermediate_size}"
+
+
+def as_one_kernel(config: Config, kind: str) -> dict[str, int] | None:
+    """What the persistent kernel is compiled for on the GPU in use; None where it is not known to beat the chain of kernels."""
+    return tuned().get(device.label(), {}).get(kind, {}).get(name_of(config))
 
 
 def cut(rows: int, columns: int, kind: str, least_span: int = 1) -> Cut:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from engine import device
-from engine.cache import make_caches
 from engine.evaluate import PromptError
-from engine.fused import chain, prefill
+from engine.fused import chain, cutting, prefill
+from engine.fused.caches import stacked_caches
+from engine.fused.persistent import PersistentStep
 from engine.fused.prefill import Prefill
 from engine.fused.step import EMPTY, DecodeStep, Origin
 from engine.fused.weights import fuse
@@ -54,12 +55,18 @@ class FusedEngine:
         self.capacity = min(context, 4096) if capacity is None else capacity
         check_arguments(model.config, [0], 0, self.capacity)
         self.model, self.config = model, model.config
-        self.caches = make_caches(model.config, self.capacity)
+        stacked = stacked_caches(model.config, self.capacity)
+        self.caches = stacked.layers
         self.stream = chain.make_stream()
         self._chained = chained
         device.synchronize()  # the model may still be on its way, on another stream
         with chain.on(self.stream):
-            self.step = DecodeStep(fuse(model, weights), model.frequencies, self.caches)
+            fused, one_kernel = fuse(model, weights), cutting.as_one_kernel(model.config, weights)
+            self.step = (
+                DecodeStep(fused, model.frequencies, self.caches)
+                if one_kernel is None
+                else PersistentStep(fused, model.frequencies, stacked, defines=one_kernel)
+            )
             self._chosen, self._given = self.step.next_token(Origin.CHOSEN), self.step.next_token(Origin.GIVEN)
             self._prefill: Prefill | None = None
             if self.stream is not None and prefill.why_not(self.step.weights) is None:

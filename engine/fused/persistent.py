@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,11 @@ class PersistentStep(DecodeStep):
         splits: int | None = None,
         warps: int = WARPS,
         blocks: int | None = None,
-        defines: dict[str, int | str] | None = None,
+        defines: Mapping[str, int | str] | None = None,
     ) -> None:
         super().__init__(weights, frequencies, caches.layers, splits=splits)
         self.stacked = caches
-        self.defines = defines or {}
+        self.defines = dict(defines or {})
         self.warps, self.blocks = warps, blocks or _blocks()
         self.best = device.xp.zeros(self.blocks, np.uint64)
         self.streams = device.xp.zeros((2, weights.config.hidden_size), np.float32)

@@ -17,23 +17,19 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                 const float* __restrict__ scales, float* __restrict__ hidden) {
   using Stream = RowStream<INNER, SPAN, DEPTH>;
   extern __shared__ uint4 shared[];
-  __shared__ float largest[WARPS];
-  Weight::Plane* x = reinterpret_cast<Weight::Plane*>(shared);
+  float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
   Stream stream(weight, shared + INNER / 4 + warp * (Stream::BYTES / 16), HIDDEN / SPAN, first, gridDim.x * WARPS);
   stream.start();
   wait_for_previous();
   let_next_start();
-  constexpr int EACH = (INNER / 4 + THREADS - 1) / THREADS;
-  float4 fours[EACH];
-#pragma unroll
-  for (int n = 0; n < EACH; n++) {
-    int i = n * THREADS + threadIdx.x;
-    if (i < INNER / 4) fours[n] = fresh(reinterpret_cast<const float4*>(inner) + i);
+#pragma unroll 4
+  for (int i = threadIdx.x; i < INNER / 4; i += THREADS) {
+    x[staged<INNER>(i)] = fresh(reinterpret_cast<const float4*>(inner) + i);
   }
-  float scale = stage<INNER, THREADS>(fours, x, largest);
-  each_row(stream, x, scale, first, Old{hidden}, [&](int row, float product, float old) {
+  __syncthreads();
+  each_row(stream, x, first, Old{hidden}, [&](int row, float product, float old) {
     if (row >= 0) hidden[row] = old + scaled(product, scales, row);
   });
 }

@@ -22,15 +22,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                    float* __restrict__ inner, float epsilon) {
   using Stream = RowStream<HIDDEN, SPAN, DEPTH>;
   extern __shared__ uint4 shared[];
-  __shared__ float partial[2][WARPS];
-  Weight::Plane* x = reinterpret_cast<Weight::Plane*>(shared);
+  __shared__ float partial[WARPS];
+  float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
   Stream stream(weight, shared + HIDDEN / 4 + warp * (Stream::BYTES / 16), 2 * INNER / SPAN, first, gridDim.x * WARPS);
   stream.start();
-  float scale = stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
+  stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
   let_next_start();
-  each_row(stream, x, scale, first, Nothing{}, [&](int row, float product, float) {
+  each_row(stream, x, first, Nothing{}, [&](int row, float product, float) {
     float mine = row >= 0 ? scaled(product, scales, row) : 0.0f;
     float up = __shfl_down_sync(0xffffffffu, mine, 8);  // the next row's lanes
     if (row >= 0 && row % 2 == 0) inner[row / 2] = mine / (1.0f + expf(-mine)) * up;

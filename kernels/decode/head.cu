@@ -18,17 +18,17 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                 float* __restrict__ logits, Key* __restrict__ best, float epsilon, int vocab) {
   using Stream = RowStream<HIDDEN, SPAN, DEPTH>;
   extern __shared__ uint4 shared[];
-  __shared__ float partial[2][WARPS];
+  __shared__ float partial[WARPS];
   __shared__ Key keys[WARPS];
-  Weight::Plane* x = reinterpret_cast<Weight::Plane*>(shared);
+  float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
   Stream stream(weight, shared + HIDDEN / 4 + warp * (Stream::BYTES / 16), vocab / SPAN, first, gridDim.x * WARPS);
   stream.start();
-  float scale = stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
+  stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
   let_next_start();
   Key mine = NONE;
-  each_row(stream, x, scale, first, Nothing{}, [&](int row, float product, float) {
+  each_row(stream, x, first, Nothing{}, [&](int row, float product, float) {
     if (row < 0) return;
     float logit = scaled(product, scales, row);
     logits[row] = logit;

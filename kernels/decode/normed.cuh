@@ -1,6 +1,7 @@
 // The residual stream, normalised and laid out for a row stream: every block does it for itself, because a kernel that does it
 // once would be one more to wait for.
 #pragma once
+#include "block_reduce.cuh"  // day 6
 #include "chain.cuh"
 #include "row_stream.cuh"
 
@@ -8,13 +9,11 @@
 // block must call it; it ends with a barrier.
 //
 //   hidden, gain   [COLUMNS], in global memory
-//   x              [COLUMNS] in shared memory: see `stage`
-//   partial        shared memory, two floats for each warp
-//
-// Returns: the scale of the products.
+//   x              [COLUMNS] in shared memory, in the order of `staged`
+//   partial        shared memory, a float for each warp
 template <int COLUMNS, int THREADS>
-__device__ __forceinline__ float stage_normed(const float* hidden, const float* gain, float epsilon, Weight::Plane* x,
-                                              float (*partial)[THREADS / 32]) {
+__device__ __forceinline__ void stage_normed(const float* hidden, const float* gain, float epsilon, float4* x,
+                                             float* partial) {
   constexpr int FOURS = COLUMNS / 4, EACH = (FOURS + THREADS - 1) / THREADS;
   const float4 none = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   float4 mine[EACH], gains[EACH];
@@ -31,11 +30,13 @@ __device__ __forceinline__ float stage_normed(const float* hidden, const float* 
     mine[n] = i < FOURS ? fresh(reinterpret_cast<const float4*>(hidden) + i) : none;
     squares += mine[n].x * mine[n].x + mine[n].y * mine[n].y + (mine[n].z * mine[n].z + mine[n].w * mine[n].w);
   }
-  float scale = rsqrtf(block_reduce<Sum>(squares, partial[0]) / COLUMNS + epsilon);
+  float scale = rsqrtf(block_reduce<Sum>(squares, partial) / COLUMNS + epsilon);
 #pragma unroll
   for (int n = 0; n < EACH; n++) {
+    int i = n * THREADS + threadIdx.x;
+    if (i >= FOURS) break;
     float4 h = mine[n], g = gains[n];
-    mine[n] = make_float4(h.x * scale * g.x, h.y * scale * g.y, h.z * scale * g.z, h.w * scale * g.w);
+    x[staged<COLUMNS>(i)] = make_float4(h.x * scale * g.x, h.y * scale * g.y, h.z * scale * g.z, h.w * scale * g.w);
   }
-  return stage<COLUMNS, THREADS>(mine, x, partial[1]);
+  __syncthreads();
 }

@@ -22,23 +22,18 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                   float* __restrict__ hidden) {
   using Stream = RowStream<WIDTH, SPAN, DEPTH>;
   extern __shared__ uint4 shared[];
-  __shared__ float largest[WARPS];
-  Weight::Plane* x = reinterpret_cast<Weight::Plane*>(shared);
+  float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
   let_next_start();
   Stream stream(weight, shared + WIDTH / 4 + warp * (Stream::BYTES / 16), HIDDEN / SPAN, first, gridDim.x * WARPS);
   stream.start();
   wait_for_previous();
-  constexpr int EACH = (WIDTH / 4 + THREADS - 1) / THREADS;
-  float4 fours[EACH];
-#pragma unroll
-  for (int n = 0; n < EACH; n++) {
-    int i = n * THREADS + threadIdx.x;
-    if (i < WIDTH / 4) fours[n] = merged(values, sums, i / (HEAD_DIM / 4), i % (HEAD_DIM / 4));
+  for (int i = threadIdx.x; i < WIDTH / 4; i += THREADS) {
+    x[staged<WIDTH>(i)] = merged(values, sums, i / (HEAD_DIM / 4), i % (HEAD_DIM / 4));
   }
-  float scale = stage<WIDTH, THREADS>(fours, x, largest);
-  each_row(stream, x, scale, first, Old{hidden}, [&](int row, float product, float old) {
+  __syncthreads();
+  each_row(stream, x, first, Old{hidden}, [&](int row, float product, float old) {
     if (row >= 0) hidden[row] = old + scaled(product, scales, row);
   });
 }

@@ -19,7 +19,7 @@
 //   arrived    [1] the barrier's count: see grid_barrier.cuh
 //   steps      tokens; with `chooses` 0 it is 1, and ends with the logits: the next token is somebody else's
 //   grid       as many blocks as run at once, one a multiprocessor
-//   block      WARPS warps, and one that asks (not in the emulator)       shared   shared_bytes: activations, then the ring
+//   block      WARPS warps, and one that asks (where there are bulk copies)       shared   shared_bytes: activations, then the ring
 #include "advance.cuh"
 #include "attend.cuh"
 #include "marked.cuh"
@@ -45,14 +45,14 @@ using GateUpRows = TiledRows<2 * INNER, 2, HIDDEN>;
 using DownRows = TiledRows<HIDDEN, 1, INNER>;
 using HeadRows = TiledRows<VOCAB, 1, HIDDEN>;
 
-constexpr int largest_of(int a, int b, int c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
+__host__ __device__ constexpr int largest_of(int a, int b, int c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
 constexpr int PLACE_BYTES = largest_of(QkvRows::TILE_BYTES, OutputRows::TILE_BYTES, DownRows::TILE_BYTES);
 constexpr int STAGED_BYTES = largest_of(QkvRows::STAGED_BYTES, OutputRows::STAGED_BYTES, DownRows::STAGED_BYTES);
 
-#ifdef __CUDA_EMU__
-constexpr int BLOCK = THREADS;
-#else
+#if BULK_COPIES
 constexpr int BLOCK = THREADS + 32;
+#else
+constexpr int BLOCK = THREADS;
 #endif
 
 // A row's scale; 1 where weights are not quantized.
@@ -193,7 +193,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
   __shared__ float squares[WARPS], largest[WARPS], partials[2][PARTIALS];
   char* staged = shared;
   __shared__ Key keys_of_warps[WARPS];
-#ifdef __CUDA_EMU__
+#if !BULK_COPIES
   TileRing ring;
 #else
   __shared__ TileBarriers<MOST_PLACES> barriers;

@@ -22,15 +22,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                float epsilon) {
   using Stream = RowStream<HIDDEN, SPAN, DEPTH>;
   extern __shared__ uint4 shared[];
-  __shared__ float partial[2][WARPS];
-  Weight::Plane* x = reinterpret_cast<Weight::Plane*>(shared);
+  __shared__ float partial[WARPS];
+  float4* x = reinterpret_cast<float4*>(shared);
   int warp = threadIdx.x / 32, first = blockIdx.x * WARPS + warp;
 
   let_next_start();
   Stream stream(weight, shared + HIDDEN / 4 + warp * (Stream::BYTES / 16), QKV / SPAN, first, gridDim.x * WARPS);
   stream.start();
-  float scale = stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
-  each_row(stream, x, scale, first, Nothing{}, [&](int row, float product, float) {
+  stage_normed<HIDDEN, THREADS>(hidden, gain, epsilon, x, partial);
+  each_row(stream, x, first, Nothing{}, [&](int row, float product, float) {
     if (row >= 0) qkv[row] = scaled(product, scales, row);
   });
 }

@@ -14,9 +14,7 @@
 //   ring     PLACES for groups: one is used while the others are on their way
 #pragma once
 #include "async_copy.cuh"
-#include "block_reduce.cuh"  // day 6
 #include "vectors.cuh"
-#include "warp_sums.cuh"
 
 // Vectors of a group: the largest number up to four that divides those which a lane has of a row.
 __host__ __device__ constexpr int group_of(int vectors) {
@@ -83,67 +81,55 @@ struct RowStream {
 
   // The products of the next unit's rows with x: this lane's share of each sum.
   //
-  //   x   COLUMNS activations in shared memory: see `stage`
-  __device__ __forceinline__ void dot(const Weight::Plane* x, float* shares) {
-    typename Weight::Sum sums[ROWS];
+  //   x   COLUMNS activations in shared memory, in the order of `staged`
+  __device__ __forceinline__ void dot(const float4* x, float* sums) {
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) sums[row] = 0.0f;
 #pragma unroll 1
     for (int group = 0; group < GROUPS; group++) {
       wait_for_group<PLACES - 1>();
 #pragma unroll
       for (int v = 0; v < GROUP; v++) {
         int vector = group * GROUP + v;
-        bool mine = has(vector);  // lanes without one add nothing, but take part
-        Weight::Plane of_x[Weight::PLANES] = {};
+        if (!has(vector)) continue;
+        float4 of_x[Weight::EACH / 4];
 #pragma unroll
-        for (int plane = 0; mine && plane < Weight::PLANES; plane++)
-          of_x[plane] = x[plane * VECTORS + vector * 32 + lane];
+        for (int four = 0; four < Weight::EACH / 4; four++) of_x[four] = x[four * VECTORS + vector * 32 + lane];
 #pragma unroll
-        for (int row = 0; row < ROWS; row++) {
-          sums[row].add(mine ? *slot(place, row, v) : make_uint4(0, 0, 0, 0), of_x);
-        }
+        for (int row = 0; row < ROWS; row++) sums[row] += Weight::dot(*slot(place, row, v), of_x);
       }
       place = after(place);
       ask();
     }
-#pragma unroll
-    for (int row = 0; row < ROWS; row++) shares[row] = sums[row].of_lane();
   }
 };
 
-// Activations on their way into shared memory. All threads of the block call it; it ends with a barrier.
-//
-//   fours    of each thread: numbers 4 · i to 4 · i + 3, i = threadIdx.x, then THREADS further on, …
-//   largest  shared memory, a float for each warp
-//
-// Returns: the scale of the products, 1 for bfloat16 weights.
-template <int COLUMNS, int THREADS, int EACH>
-__device__ __forceinline__ float stage(const float4 (&fours)[EACH], Weight::Plane* x, float* largest) {
-  float scale = 1.0f;
-  if constexpr (Weight::SCALED) {
-    float most = 0.0f;
-#pragma unroll
-    for (int n = 0; n < EACH; n++) {
-      float4 v = fours[n];
-      if (n * THREADS + threadIdx.x >= COLUMNS / 4) break;
-      most = fmaxf(fmaxf(most, fmaxf(fabsf(v.x), fabsf(v.y))), fmaxf(fabsf(v.z), fabsf(v.w)));
-    }
-    scale = power_above(block_reduce<Max>(most, largest));
-  }
-#pragma unroll
-  for (int n = 0; n < EACH; n++) {
-    int i = n * THREADS + threadIdx.x;
-    if (i < COLUMNS / 4) Weight::store(fours[n], scale, x, i, COLUMNS / Weight::EACH);
-  }
-  __syncthreads();
-  return scale;
+// Where four activations go, numbers 4 · i to 4 · i + 3, in float4: first all vectors' first four, then all second fours. A warp
+// reads neighbouring float4 then, which share no bank; side by side, every lane would skip some.
+template <int COLUMNS>
+__device__ __forceinline__ int staged(int i) {
+  constexpr int PLANES = Weight::EACH / 4, VECTORS = COLUMNS / Weight::EACH;
+  return i % PLANES * VECTORS + i / PLANES;
 }
 
-// All rows of a warp, four at a time: before(row), then their products, times `scale`, then done(row, product, what `before` gave). One lane of
+// The sums over a warp of four numbers a lane, in six shuffles and not twenty: lane l gets that of number l / 8.
+__device__ __forceinline__ float four_sums(const float (&of)[4]) {
+  bool high = threadIdx.x & 16, odd = threadIdx.x & 8;  // half of the lanes go on with 0 and 1, the others with 2 and 3
+  float first = high ? of[2] : of[0], second = high ? of[3] : of[1];
+  first += __shfl_xor_sync(0xffffffffu, high ? of[0] : of[2], 16);
+  second += __shfl_xor_sync(0xffffffffu, high ? of[1] : of[3], 16);
+  float sum = odd ? second : first;
+  sum += __shfl_xor_sync(0xffffffffu, odd ? first : second, 8);
+  for (int distance = 4; distance > 0; distance /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
+  return sum;
+}
+
+// All rows of a warp, four at a time: before(row), then their products, then done(row, product, what `before` gave). One lane of
 // eight has a row: of four rows, lanes 0 to 7 have the first, lanes 8 to 15 the second, and so on. The other lanes call both with
 // row -1, because they may shuffle.
 template <int COLUMNS, int ROWS, int PLACES, class Before, class Done>
-__device__ __forceinline__ void each_row(RowStream<COLUMNS, ROWS, PLACES>& stream, const Weight::Plane* x, float scale,
-                                         int first, Before before, Done done) {
+__device__ __forceinline__ void each_row(RowStream<COLUMNS, ROWS, PLACES>& stream, const float4* x, int first,
+                                         Before before, Done done) {
   constexpr int TOGETHER = 4 / ROWS;  // units
   for (int unit = first; unit < stream.units; unit += TOGETHER * stream.stride) {
     int mine = threadIdx.x % 32 / 8, of_unit = unit + mine / ROWS * stream.stride;
@@ -154,7 +140,7 @@ __device__ __forceinline__ void each_row(RowStream<COLUMNS, ROWS, PLACES>& strea
     for (int i = 0; i < TOGETHER; i++) {
       if (unit + i * stream.stride < stream.units) stream.dot(x, sums + i * ROWS);
     }
-    done(row, four_sums(sums) * scale, known);
+    done(row, four_sums(sums), known);
   }
 }
 

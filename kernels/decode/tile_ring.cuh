@@ -8,10 +8,17 @@
 //   asks        | 7 | 8 |   | 4 | 5 | 6 |        waits for `empty` of the next place, fills it
 //   multiplies              ^ waits for `full`, multiplies, says `empty`
 //
-// PTX ISA, "Asynchronous copies: cp.async.bulk" and "mbarrier". The emulator has no such copies: there, a tile is read where it is.
+// PTX ISA, "Asynchronous copies: cp.async.bulk" and "mbarrier". The emulator has no such copies, and GPUs before Hopper neither: there,
+// a tile is read where it is.
 #pragma once
 
-#ifdef __CUDA_EMU__
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && !defined(__CUDA_EMU__)
+#define BULK_COPIES 1
+#else
+#define BULK_COPIES 0
+#endif
+
+#if !BULK_COPIES
 
 struct TileRing {
   __device__ __forceinline__ void skip(int) {}
@@ -21,6 +28,12 @@ struct TileRing {
 };
 
 #else
+
+// Tiles on their way at once, at most. The ring should be full while the workers wait, but what they wait for goes the same way as
+// the tiles, and behind them: no more should be on their way than keeps memory busy.
+#ifndef IN_FLIGHT
+#define IN_FLIGHT 64
+#endif
 
 template <int PLACES>
 struct TileBarriers {
@@ -38,6 +51,7 @@ struct TileRing {
   int places, place_bytes;
   int place = 0;
   unsigned round = 0;  // its lowest bit is the parity that a barrier waits for
+  int in_flight = 0;   // of who asks: tiles that it has not seen arrive
 
   //   memory   of so many bytes of shared memory, of which the ring takes as many places as fit
   template <int PLACES>
@@ -83,6 +97,12 @@ struct TileRing {
   // together. Each byte is used once: others in the L2 cache should stay rather than these.
   __device__ __forceinline__ void ask(bool asks, int to, const char* from, int bytes, int all,
                                       unsigned long long policy) {
+    if (in_flight < IN_FLIGHT) {
+      in_flight++;
+    } else if (IN_FLIGHT < places) {    // else the next line waits long enough
+      bool before = place < IN_FLIGHT;  // the oldest of them was asked for a round ago
+      wait_for(full + 8 * (place - IN_FLIGHT + (before ? places : 0)), (round - before) & 1);
+    }
     wait_for(empty + 8 * place, ~round & 1);  // of the first round: at once
     unsigned barrier = full + 8 * place;
     if (threadIdx.x % 32 == 0) {

@@ -96,8 +96,8 @@ struct Activations : RowLayout<COLUMNS> {
     const char* x = parts + segment * Layout::PITCH;
     auto weights = [&](int at) {
       bool there = Layout::ROW_BYTES % (Layout::SEGMENTS * STEP_BYTES) == 0 || at < bytes;
-#ifdef __CUDA_EMU__
-      there = at < bytes && row < rows;
+#if !BULK_COPIES
+      there = at < bytes && row < rows;  // behind it is somebody else's memory
 #endif
       return there ? *reinterpret_cast<const uint4*>(tile + row * pitch + at) : make_uint4(0, 0, 0, 0);
     };
@@ -132,7 +132,7 @@ struct TiledRows : RowLayout<COLUMNS> {
     return first < 0 ? first + blocks : first;
   }
 
-#ifndef __CUDA_EMU__
+#if BULK_COPIES
   // Ask for all of this block's tiles, by a warp: a lane for each row.
   static __device__ __forceinline__ void ask(TileRing& ring, int& dealt, const Weight::Element* weights,
                                              unsigned long long policy) {

@@ -27,7 +27,7 @@ def numpy_scalars(value: Any, path: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("day", WRITTEN, ids=lambda day: day.name)
 def test_numbers_are_pythons(day):
-    """A NumPy scalar goes its way as an array of no axes, which on a GPU is an array there: not what a lesson's page promises."""
+    """A NumPy scalar would reach a lesson as an array of no axes, on a GPU as an array there: no page promises that."""
     for task in load(day.number).tasks:
         for case in (*task.cases, *task.bad_input):
             arguments = case.make(np.random.default_rng(1))
