@@ -106,9 +106,11 @@ def promise(cut: Cut, matrix: Matrix, machine: Machine) -> float:
 
 
 def persistent() -> list[dict[str, int]]:
-    """What the persistent kernel may be compiled for: its defaults, tiles, then slices of attention."""
+    """What the persistent kernel may be compiled for: its defaults, tiles, warps, chains of sums, then slices of attention."""
     found: list[dict[str, int]] = [{}]
     found += [{"SEGMENT_BYTES": size, "IN_FLIGHT": tiles} for tiles in IN_FLIGHT for size in SEGMENTS]
+    found += [{"SEGMENT_BYTES": 1024, "WARPS": 16, "UNROLL": 2, "IN_FLIGHT": tiles} for tiles in IN_FLIGHT[:3]]
+    found += [{"CHAINS": 2}, {"CHAINS": 8}, {"UNROLL": 2}]
     found += [{"LEAST_POSITIONS": least} for least in LEAST_POSITIONS[1:]]
     return found
 

@@ -35,8 +35,7 @@ class PersistentStep(DecodeStep):
 
     Args:
         caches: of all layers.
-        warps: of a block, that multiply.
-        defines: more of what the kernel is compiled for.
+        defines: what the kernel is compiled for, other than by default; `WARPS` of a block multiply.
         blocks: default: one for each multiprocessor. All of them must run at the same time.
 
     The others are `DecodeStep`'s.
@@ -49,26 +48,24 @@ class PersistentStep(DecodeStep):
         caches: StackedCaches,
         *,
         splits: int | None = None,
-        warps: int = WARPS,
         blocks: int | None = None,
         defines: Mapping[str, int | str] | None = None,
     ) -> None:
         super().__init__(weights, frequencies, caches.layers, splits=splits)
         self.stacked = caches
-        self.defines = dict(defines or {})
-        self.warps, self.blocks = warps, blocks or _blocks()
+        self.defines: dict[str, int | str] = {"WARPS": WARPS, "UNROLL": 4, **(defines or {})}
+        self.warps, self.blocks = int(self.defines["WARPS"]), blocks or _blocks()
         self.best = device.xp.zeros(self.blocks, np.uint64)
         self.streams = device.xp.zeros((2, weights.config.hidden_size), np.float32)
-        self.arrived = device.xp.zeros(1, np.uint64)  # see kernels/decode/grid_barrier.cuh
+        self.counts = device.xp.zeros(4, np.uint64)  # see kernels/decode/grid_barrier.cuh
 
     @functools.cached_property
     def kernels(self) -> dict[str, Any]:
         """The persistent kernel, and `next_token` for tokens that others choose."""
         config = self.config
         defines: dict[str, int | str] = {
-            **self.sizes, "LAYERS": config.num_hidden_layers, "VOCAB": config.vocab_size, "WARPS": self.warps,
-            "WEIGHT": self.weight, "QK_NORM": int(self.weights.has_qk_norm), "UNROLL": 4,
-            **self.defines,
+            **self.sizes, "LAYERS": config.num_hidden_layers, "VOCAB": config.vocab_size, "WEIGHT": self.weight,
+            "QK_NORM": int(self.weights.has_qk_norm), **self.defines,
         }  # fmt: skip
         module = device.load_module("decode/persistent.cu", defines, cooperative=True)
         return {"persistent": module.get_function("decode_persistent"), "next_token": self.next_token_kernel()}
@@ -84,7 +81,7 @@ class PersistentStep(DecodeStep):
             *(array for matrix in matrices for array in matrix),
             layers.input_norm, layers.post_norm, layers.q_norm, layers.k_norm, weights.norm, weights.embedding,
             self.turns, self.stacked.keys, self.stacked.values, self.hidden, self.streams, self.qkv, self.parts,
-            self.sums, self.inner, self.logits, self.best, self.state, self.stops, self.tokens, self.arrived, self.epsilon,
+            self.sums, self.inner, self.logits, self.best, self.state, self.stops, self.tokens, self.counts, self.epsilon,
             q_scale_of(self.config), np.int32(self.capacity), np.int32(steps), np.int32(chooses), np.int32(shared),
         )  # fmt: skip
         asking = 32 if device.name() == "cuda" else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ import numpy as np
 from engine import device
 from engine.fused.chain import Graph, Launch
 from engine.fused.rows import FLOAT16, RowLayers, product
+from engine.fused.step import q_scale_of
 from engine.fused.weights import BIAS, FusedLayer, FusedWeights, Matrix
 
 ATTENTION_WARPS = 4
@@ -151,7 +151,7 @@ class _Pass:
         self._v16 = xp.empty_like(self._k16)
         self.prompt = xp.zeros(2 + rows, np.int32)
         self._capacity = np.int32(of.caches[0].keys.shape[-3])
-        self._q_scale = np.float32(math.log2(math.e) / math.sqrt(config.head_dim))  # exp2 in place of exp
+        self._q_scale = q_scale_of(config)
         self._graph: Graph | None = None
         self._runs = 0
 

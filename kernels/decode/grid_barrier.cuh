@@ -1,15 +1,27 @@
-// All blocks of a grid that run at the same time, in step: every block counts itself in a number in global memory, and waits until
-// all have. The number only grows, over all launches: each of them leaves it a multiple of the number of blocks.
+// All blocks of a grid that run at the same time, in step.
 //
-// `arrive` and `wait` promise nothing about what was written before: a promise has to wait until all of a multiprocessor's memory
-// traffic is done, weights on their way included, which takes microseconds (kernels/NOTES.md has what was measured). They only say
-// when it is worth looking; the numbers themselves say when they were written (marked.cuh). `sync` promises, once a step.
+// Three ways to wait for what other blocks compute, from the cheapest on:
 //
-// Only the block's workers take part, threads 0 to THREADS - 1: a warp that asks for weights goes on. The emulator has grid.sync().
+//   nothing       numbers carry marks that say when they were written (marked.cuh); who needs them looks until they are there
+//   Turnstile     counts the blocks that have passed. Looking for many numbers again and again keeps memory from what is more useful, so
+//                 one thread looks for the count first. It promises nothing: a promise waits until all of a multiprocessor's memory
+//                 traffic is done, weights on their way included, which takes microseconds. The marks still decide.
+//   GridBarrier   until all blocks have come, and all that they wrote is visible: twice a step
+//
+// Only the block's workers take part, threads 0 to THREADS - 1: a warp that asks for weights goes on. The emulator has grid.sync(), and
+// takes it for each of the three: all blocks must come to all of them.
 #pragma once
 #include <cooperative_groups.h>
 
 #include "shapes.cuh"
+
+using Count = unsigned long long;
+
+// What the blocks of all launches share; zeros before the first.
+struct Counts {
+  Count barrier, attention, inner;
+  Count layers;  // gone through so far
+};
 
 // A barrier for the workers of a block.
 __device__ __forceinline__ void sync_workers() {
@@ -20,53 +32,71 @@ __device__ __forceinline__ void sync_workers() {
 #endif
 }
 
-struct GridBarrier {
 #ifdef __CUDA_EMU__
-  __device__ __forceinline__ explicit GridBarrier(unsigned long long*) {}
-  __device__ __forceinline__ unsigned parity() const { return 0; }
-  __device__ __forceinline__ void arrive() {}
-  __device__ __forceinline__ void wait() { cooperative_groups::this_grid().sync(); }
+
+__device__ __forceinline__ void marks_decide() { cooperative_groups::this_grid().sync(); }
+
+struct Turnstile {
+  __device__ __forceinline__ explicit Turnstile(Count*) {}
+  __device__ __forceinline__ void pass() {}
+  __device__ __forceinline__ void wait(int) { cooperative_groups::this_grid().sync(); }
+};
+
+struct GridBarrier {
+  __device__ __forceinline__ explicit GridBarrier(Count*) {}
   __device__ __forceinline__ void sync() { cooperative_groups::this_grid().sync(); }
+};
+
 #else
-  unsigned long long *arrived, target;
 
-  // Before this launch the number was a multiple of the blocks; some blocks may have arrived since, but not all: not this one.
-  __device__ __forceinline__ explicit GridBarrier(unsigned long long* arrived) : arrived(arrived) {
-    unsigned long long seen;
-    asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(seen) : "l"(arrived) : "memory");
-    target = seen / gridDim.x * gridDim.x;
-  }
+__device__ __forceinline__ void marks_decide() {}
 
-  // Of the number of barriers so far, over all launches.
-  __device__ __forceinline__ unsigned parity() const { return target / gridDim.x & 1; }
+// Its count is 0 before each launch.
+struct Turnstile {
+  Count *passed, wanted = 0;
 
-  __device__ __forceinline__ void arrive() {
+  __device__ __forceinline__ explicit Turnstile(Count* passed) : passed(passed) {}
+
+  // By all workers of a block.
+  __device__ __forceinline__ void pass() {
     sync_workers();
-    target += gridDim.x;
-    if (threadIdx.x == 0) asm volatile("red.relaxed.gpu.global.add.u64 [%0], 1;" ::"l"(arrived) : "memory");
+    if (threadIdx.x == 0) asm volatile("red.relaxed.gpu.global.add.u64 [%0], 1;" ::"l"(passed) : "memory");
   }
 
-  // Until all blocks have arrived.
-  __device__ __forceinline__ void wait() {
-    unsigned long long seen = 0;
-    while (threadIdx.x == 0 && seen < target) {
-      asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(seen) : "l"(arrived) : "memory");
+  // Until so many more blocks have passed.
+  __device__ __forceinline__ void wait(int blocks) {
+    wanted += blocks;
+    Count seen = 0;
+    while (threadIdx.x == 0 && seen < wanted) {
+      asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(seen) : "l"(passed) : "memory");
     }
     sync_workers();
   }
+};
 
-  // Until all blocks have arrived, and all that they wrote before is visible.
+// Its count only grows: each launch leaves it a multiple of the number of blocks.
+struct GridBarrier {
+  Count *arrived, wanted;
+
+  // Some blocks may have arrived since the launch, but not all: not this one.
+  __device__ __forceinline__ explicit GridBarrier(Count* arrived) : arrived(arrived) {
+    Count seen;
+    asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(seen) : "l"(arrived) : "memory");
+    wanted = seen / gridDim.x * gridDim.x;
+  }
+
   __device__ __forceinline__ void sync() {
     sync_workers();
-    target += gridDim.x;
+    wanted += gridDim.x;
     if (threadIdx.x == 0) {
-      unsigned long long seen = 0;
+      Count seen = 0;
       asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(arrived) : "memory");
-      while (seen < target) {
+      while (seen < wanted) {
         asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(seen) : "l"(arrived) : "memory");
       }
     }
     sync_workers();
   }
-#endif
 };
+
+#endif

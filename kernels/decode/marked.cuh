@@ -4,7 +4,8 @@
 // that knows which layer it is in sees at once whether a number is this layer's; if not, it looks again. It costs 2^-24 of a number, as
 // much as one rounding. (NCCL's protocol LL has a flag beside each number instead: twice the bytes.)
 //
-// No number is overwritten too early: who writes the next layer's has read something of this layer that depends on all of them.
+// No number is overwritten before all have read it: who writes the next layer's has read something of this layer that depends on all
+// who read. So a block that has nothing to add to a stage does not read what the stage reads.
 #pragma once
 #include "chain.cuh"
 

@@ -6,7 +6,7 @@
 // while the others wait for each other, for activations, for attention, tiles go on arriving until the ring is full (tile_ring.cuh).
 //
 //   asks       qkv │ output │ gate_up │ down │ qkv …                    without a pause
-//   workers    qkv ║ attention ║ output ║ gate_up ║ down ║ qkv …        ║ all blocks have arrived
+//   workers    qkv ║ attention ║ output ║ gate_up ║ down ║ qkv …        ║ what the next stage reads is there
 //
 // In each stage a block does what one kernel of the chain does; their sources say what is computed and how it lies: qkv.cu,
 // attention.cu, output.cu, gate_up.cu, down.cu, head.cu, next_token.cu. The differences: rows come in tiles and activations are in
@@ -16,7 +16,7 @@
 //   all matrices, gains and caches of the layers lie one after the other: [LAYERS, …]
 //   hidden     [HIDDEN] float, the residual stream: at the beginning the token's embedding
 //   streams    [2, HIDDEN] float, the residual stream after `output` and after `down`; marked, as qkv, parts, sums and inner are
-//   arrived    [1] the barrier's count: see grid_barrier.cuh
+//   counts     what the blocks of all launches share: see grid_barrier.cuh
 //   steps      tokens; with `chooses` 0 it is 1, and ends with the logits: the next token is somebody else's
 //   grid       as many blocks as run at once, one a multiprocessor
 //   block      WARPS warps, and one that asks (where there are bulk copies)       shared   shared_bytes: activations, then the ring
@@ -67,16 +67,14 @@ struct Normed {
   float sum = 0.0f;
   Activations<HIDDEN> x;
 
-  // ready() comes after the gains are asked for; receive(i, fours) is as in Activations.
-  template <class Ready, class Receive>
-  __device__ __forceinline__ Normed(const float* gain, char* staged, float* largest, float* squares, Ready ready,
-                                    Receive receive)
+  // receive(i, fours) is as in Activations.
+  template <class Receive>
+  __device__ __forceinline__ Normed(const float* gain, char* staged, float* largest, float* squares, Receive receive)
       : squares(squares), x(staged, largest, [&](const auto& i, auto& fours) {
           constexpr int N = sizeof(i) / sizeof(int);
           float4 gains[N];
 #pragma unroll
           for (int n = 0; n < N; n++) gains[n] = reinterpret_cast<const float4*>(gain)[max(i[n], 0)];
-          ready();
           receive(i, fours);
 #pragma unroll
           for (int n = 0; n < N; n++) {
@@ -187,8 +185,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
                       const float* __restrict__ last_norm, const __nv_bfloat16* __restrict__ embedding,
                       const float2* __restrict__ turns, float* keys, float* values, float* hidden, float* streams,
                       float* qkv, float* parts, float2* sums, float* inner, float* logits, Key* best, int* state,
-                      const int* __restrict__ stops, int* tokens, unsigned long long* arrived, float epsilon,
-                      float q_scale, int capacity, int steps, int chooses, int shared_bytes) {
+                      const int* __restrict__ stops, int* tokens, Counts* counts, float epsilon, float q_scale,
+                      int capacity, int steps, int chooses, int shared_bytes) {
   extern __shared__ __align__(16) char shared[];
   __shared__ float squares[WARPS], largest[WARPS], partials[2][PARTIALS];
   char* staged = shared;
@@ -216,30 +214,32 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     return;
   }
 #endif
-  GridBarrier barrier(arrived);
-  // A layer has five barriers, so the count's parity is that of the layers before: every number's next mark is the other one.
-  Mark mark{~barrier.parity() & 1};
-  auto wait = [&] { barrier.wait(); };
+  GridBarrier barrier(&counts->barrier);
+  Turnstile attention_done(&counts->attention), inner_done(&counts->inner);
+  // A number's mark is another one in every layer, over all launches.
+  Count layers = *reinterpret_cast<volatile Count*>(&counts->layers);
+  Mark mark{(unsigned)(layers & 1) ^ 1}, before = mark;
   int dealt = 0;  // tiles, modulo the number of blocks
   float *after_output = streams, *after_down = streams + HIDDEN;
 
   for (int step = 0; step < steps; step++) {
     int position = fresh(state), slices = max(1, min(SPLITS, (position + 1) / LEAST_POSITIONS));
     bool ended = fresh(state + 2);
-    Mark before = mark;  // the last layer's
-    for (int layer = 0; layer < LAYERS; layer++) {
-      {
-        auto until_there = [&] {
-          if (layer > 0) barrier.wait();
-        };
-        auto receive = [&](const auto& i, auto& fours) {
-          if (layer > 0) {
-            before.receive(reinterpret_cast<const float4*>(after_down), i, fours);
-          } else {
-            Plain().receive(reinterpret_cast<const float4*>(hidden), i, fours);
-          }
-        };
-        Normed normed(input_norms + (size_t)layer * HIDDEN, staged, largest, squares, until_there, receive);
+    for (int layer = 0; layer < LAYERS; layer++, before = mark, mark.bit ^= 1) {
+      // The residual stream at the beginning of the layer.
+      const float* stream = layer > 0 ? after_down : hidden;
+      auto receive_stream = [&](const auto& i, auto& fours) {
+        const float4* from = reinterpret_cast<const float4*>(stream);
+        if (layer > 0) {
+          before.receive(from, i, fours);
+        } else {
+          Plain().receive(from, i, fours);
+        }
+      };
+
+      if (layer > 0) marks_decide();
+      if (QkvRows::has_rows(dealt)) {
+        Normed normed(input_norms + (size_t)layer * HIDDEN, staged, largest, squares, receive_stream);
         const float* scales = qkv_scales + (size_t)layer * QKV;
         QkvRows::multiply(
             ring, dealt, partials, qkv_weights + (size_t)layer * QKV * HIDDEN, normed.x,
@@ -247,16 +247,17 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
             [&](int row, const float (&sum)[1], float scale) {
               mark.send(qkv + row, sum[0] * scale * normed.factor(epsilon));
             });
+      } else {
+        QkvRows::skip(dealt);
       }
-      barrier.arrive();
 
       {
+        size_t cache = (size_t)layer * capacity * (KV_HEADS * HEAD_DIM);
         bool waited = false;
         auto until_there = [&] {
-          if (!waited) barrier.wait();
+          if (!waited) marks_decide();
           waited = true;
         };
-        size_t cache = (size_t)layer * capacity * (KV_HEADS * HEAD_DIM);
         // The last layer leaves its mark on parts of no positions too: then the next step may have more parts.
         int all = KV_HEADS * (layer + 1 < LAYERS ? slices : SPLITS);
         for (int one = blockIdx.x; one < all; one += gridDim.x) {
@@ -271,29 +272,29 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
           }
         }
         until_there();
+        if (blockIdx.x < all) attention_done.pass();
+        attention_done.wait(min((int)gridDim.x, all));
       }
-      barrier.arrive();
 
-      {
+      if (OutputRows::has_rows(dealt)) {
         const float* scales = output_scales + (size_t)layer * HIDDEN;
-        barrier.wait();
         Activations<WIDTH> x(staged, largest,
                              [&](const auto& i, auto& fours) { receive_merged(mark, parts, sums, slices, i, fours); });
         OutputRows::multiply(
             ring, dealt, partials, output_weights + (size_t)layer * HIDDEN * WIDTH, x,
-            [&](int row) { return make_float2(scale_of(scales, row), row >= 0 ? fresh(hidden + row) : 0.0f); },
+            [&](int row) { return make_float2(scale_of(scales, row), fresh(stream + max(row, 0))); },
             [&](int row, const float (&sum)[1], float2 known) {
-              float sum_of_all = known.y + sum[0] * known.x;
-              hidden[row] = sum_of_all;
-              mark.send(after_output + row, sum_of_all);
+              mark.send(after_output + row, known.y + sum[0] * known.x);
             });
+      } else {
+        OutputRows::skip(dealt);
       }
-      barrier.arrive();
 
-      {
-        Normed normed(
-            post_norms + (size_t)layer * HIDDEN, staged, largest, squares, wait,
-            [&](const auto& i, auto& fours) { mark.receive(reinterpret_cast<const float4*>(after_output), i, fours); });
+      marks_decide();
+      if (GateUpRows::has_rows(dealt)) {
+        Normed normed(post_norms + (size_t)layer * HIDDEN, staged, largest, squares, [&](const auto& i, auto& fours) {
+          mark.receive(reinterpret_cast<const float4*>(after_output), i, fours);
+        });
         const float* scales = gate_up_scales + (size_t)layer * 2 * INNER;
         GateUpRows::multiply(
             ring, dealt, partials, gate_up_weights + (size_t)layer * 2 * INNER * HIDDEN, normed.x,
@@ -302,32 +303,32 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
               float factor = normed.factor(epsilon), gate = sum[0] * scale.x * factor, up = sum[1] * scale.y * factor;
               mark.send(inner + i, gate / (1.0f + expf(-gate)) * up);
             });
+        inner_done.pass();
+      } else {
+        GateUpRows::skip(dealt);
       }
-      barrier.arrive();
 
-      {
+      inner_done.wait(GateUpRows::blocks());
+      if (DownRows::has_rows(dealt)) {
         const float* scales = down_scales + (size_t)layer * HIDDEN;
-        barrier.wait();
         Activations<INNER> x(staged, largest, [&](const auto& i, auto& fours) {
           mark.receive(reinterpret_cast<const float4*>(inner), i, fours);
         });
         DownRows::multiply(
             ring, dealt, partials, down_weights + (size_t)layer * HIDDEN * INNER, x,
-            [&](int row) { return make_float2(scale_of(scales, row), row >= 0 ? fresh(hidden + row) : 0.0f); },
+            [&](int row) { return make_float2(scale_of(scales, row), fresh(after_output + max(row, 0))); },
             [&](int row, const float (&sum)[1], float2 known) {
-              float sum_of_all = known.y + sum[0] * known.x;
-              hidden[row] = sum_of_all;
-              mark.send(after_down + row, sum_of_all);
+              mark.send(after_down + row, known.y + sum[0] * known.x);
             });
+      } else {
+        DownRows::skip(dealt);
       }
-      barrier.arrive();
-      before = mark;
-      mark.bit ^= 1;
     }
 
     Key mine = NONE;
-    {
-      Normed normed(last_norm, staged, largest, squares, wait, [&](const auto& i, auto& fours) {
+    marks_decide();
+    if (HeadRows::has_rows(dealt)) {
+      Normed normed(last_norm, staged, largest, squares, [&](const auto& i, auto& fours) {
         before.receive(reinterpret_cast<const float4*>(after_down), i, fours);
       });
       HeadRows::multiply(
@@ -337,11 +338,13 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
             logits[row] = logit;
             mine = max(mine, key_of(logit, row));
           });
+    } else {
+      HeadRows::skip(dealt);
     }
-    if (!chooses) return;
     mine = largest_of_block(mine, keys_of_warps);
     if (threadIdx.x == 0) best[blockIdx.x] = mine;
     barrier.sync();
+    if (!chooses) break;
     if (blockIdx.x == 0 && !ended) {  // else this step was launched ahead, in vain
       mine = NONE;
       for (int i = threadIdx.x; i < gridDim.x; i += THREADS) mine = max(mine, __ldcg(best + i));
@@ -349,5 +352,10 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
       advance(index_of(mine), LARGEST, state, stops, embedding, hidden, tokens, capacity);
     }
     barrier.sync();
+  }
+  // All blocks are behind the last turnstile: for the next launch.
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    counts->attention = counts->inner = 0;
+    counts->layers = layers + (Count)LAYERS * steps;
   }
 }

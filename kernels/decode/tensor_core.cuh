@@ -13,6 +13,9 @@
 #include "digits.cuh"
 #include "vectors.cuh"
 
+#ifndef CHAINS
+#define CHAINS 4  // pairs of sums that do not wait for each other
+#endif
 constexpr int STEP_BYTES = 64;  // of a row, in two instructions
 
 // How activations are taken apart, for a kind of weight.
@@ -65,8 +68,7 @@ template <>
 struct EightSums<BFloat16> {
   float sum = 0.0f;
 
-  template <int CHAIN>
-  __device__ __forceinline__ void add(uint4 w, const char* parts, int apart) {
+  __device__ __forceinline__ void add(int, uint4 w, const char* parts, int apart) {
     const __nv_bfloat16* of_w = reinterpret_cast<const __nv_bfloat16*>(&w);
     for (int i = 0; i < 8; i++) {
       float x = 0.0f;
@@ -87,8 +89,7 @@ template <>
 struct EightSums<Int8> {
   int sums[Parts<Int8>::COUNT] = {};
 
-  template <int CHAIN>
-  __device__ __forceinline__ void add(uint4 w, const char* parts, int apart) {
+  __device__ __forceinline__ void add(int, uint4 w, const char* parts, int apart) {
     const unsigned char* of_w = reinterpret_cast<const unsigned char*>(&w);
     for (int part = 0; part < Parts<Int8>::COUNT; part++) {
       for (int i = 0; i < 16; i++) {
@@ -109,8 +110,6 @@ struct EightSums<Int8> {
 };
 
 #else
-
-constexpr int CHAINS = 4;  // of sums that do not wait for each other
 
 __device__ __forceinline__ void multiply_add(float (&sums)[4], unsigned a0, unsigned a2, unsigned b0, unsigned b1) {
   asm volatile(
@@ -135,17 +134,17 @@ struct SumOf<Int8> {
 // Lane 4 · n + q has part n's sums of rows 2 · q and 2 · q + 1.
 template <class Kind>
 struct EightSums {
-  typename SumOf<Kind>::Type sums[CHAINS][4] = {};
+  typename SumOf<Kind>::Type sums[2 * CHAINS][4] = {};
 
-  // Args: 16 bytes of weights; where part 0 has the same columns; bytes from part to part. CHAIN is 0 or 1, in turn.
-  template <int CHAIN>
-  __device__ __forceinline__ void add(uint4 w, const char* parts, int apart) {
+  // Args: which pair of sums, a constant where loops are unrolled; 16 bytes of weights; where part 0 has the same columns; bytes from
+  // part to part.
+  __device__ __forceinline__ void add(int chain, uint4 w, const char* parts, int apart) {
     int part = threadIdx.x % 32 / 4;
     uint4 x = make_uint4(0, 0, 0, 0);
     if (part < Parts<Kind>::COUNT) x = *reinterpret_cast<const uint4*>(parts + part * apart);
     if constexpr (Kind::SCALED) w = make_uint4(signed8(w.x), signed8(w.y), signed8(w.z), signed8(w.w));
-    multiply_add(sums[2 * CHAIN], x.x, x.y, w.x, w.y);
-    multiply_add(sums[2 * CHAIN + 1], x.z, x.w, w.z, w.w);
+    multiply_add(sums[2 * chain], x.x, x.y, w.x, w.y);
+    multiply_add(sums[2 * chain + 1], x.z, x.w, w.z, w.w);
   }
 
   // The sum of row lane % 8, in units of the scale of the activations.
@@ -155,7 +154,7 @@ struct EightSums {
     if constexpr (Kind::SCALED) unit = unit_of(part);
     float even = 0.0f, odd = 0.0f;
 #pragma unroll
-    for (int chain = 0; chain < CHAINS; chain++) {
+    for (int chain = 0; chain < 2 * CHAINS; chain++) {
       even += (float)sums[chain][0];
       odd += (float)sums[chain][1];
     }

@@ -101,11 +101,13 @@ struct Activations : RowLayout<COLUMNS> {
 #endif
       return there ? *reinterpret_cast<const uint4*>(tile + row * pitch + at) : make_uint4(0, 0, 0, 0);
     };
-#pragma unroll 4
-    for (int step = 0; step < Layout::STEPS; step += 2) {
-      int at = step * STEP_BYTES + lane % 4 * 16, next = at + STEP_BYTES;
-      sums.template add<0>(weights(at), x + at, Layout::PART_BYTES);
-      if (step + 1 < Layout::STEPS) sums.template add<1>(weights(next), x + next, Layout::PART_BYTES);
+#pragma unroll 2
+    for (int first = 0; first < Layout::STEPS; first += CHAINS) {
+#pragma unroll
+      for (int chain = 0; chain < CHAINS; chain++) {
+        int at = (first + chain) * STEP_BYTES + lane % 4 * 16;
+        if (first + chain < Layout::STEPS) sums.add(chain, weights(at), x + at, Layout::PART_BYTES);
+      }
     }
     return sums.of_row() * scale;
   }
@@ -124,6 +126,12 @@ struct TiledRows : RowLayout<COLUMNS> {
   static constexpr int CHUNK =
       MOST_GROUPS < MOST_FINISHED ? MOST_GROUPS : MOST_FINISHED;  // groups between two barriers
   static_assert(CHUNK > 0, "a chunk is a group of rows at least");
+
+  // How many blocks have rows: the first `dealt` deals to.
+  static __device__ __forceinline__ int blocks() { return min((int)gridDim.x, GROUPS); }
+  // Whether this block has.
+  static __device__ __forceinline__ bool has_rows(int dealt) { return first_group(dealt) < GROUPS; }
+  static __device__ __forceinline__ void skip(int& dealt) { first_group(dealt); }
 
   // The first of this block's groups; `dealt` is how many were dealt before, modulo the number of blocks, and goes on.
   static __device__ __forceinline__ int first_group(int& dealt) {

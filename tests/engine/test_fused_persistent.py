@@ -74,7 +74,7 @@ def test_how_the_work_is_shared_does_not_matter(on, kind):
     """Blocks, warps, parts of attention, bytes of a tile; the last two leave blocks without rows."""
     model, ids = make_model("tiny-llama", **WIDE), ids_of(5, 259)
     seen = [
-        logits_after(persistent(model, kind, blocks=blocks, warps=warps, splits=splits, defines=defines), ids)
+        logits_after(persistent(model, kind, blocks=blocks, splits=splits, defines={"WARPS": warps, **defines}), ids)
         for blocks, warps, splits, defines in [
             (1, 8, 1, {}),
             (5, 4, 3, {"SEGMENT_BYTES": 64, "LEAST_POSITIONS": 1}),
@@ -110,6 +110,6 @@ def test_the_checker_finds_nothing(on_cpu, kind):
     """No race, stray access, uninitialised read or divergent barrier."""
     model = make_model("tiny-llama", **WIDE)
     device.select("cpu", check=True)
-    step = persistent(model, kind, blocks=3, splits=2, warps=4)
+    step = persistent(model, kind, blocks=3, splits=2, defines={"WARPS": 4})
     logits_after(step, ids_of(2, 259))
     assert len(tokens_after(step, 2, 3, (), [3])) == 3
