@@ -8,8 +8,8 @@
 //   logits   [vocab] float                                     best    [blocks] keys
 //   grid     any number of blocks                              block   WARPS warps
 //   shared   HIDDEN floats, then each warp's ring
+#include "largest.cuh"
 #include "normed.cuh"
-#include "ordered.cuh"
 #include "shapes.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -34,11 +34,6 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     logits[row] = logit;
     mine = max(mine, key_of(logit, row));
   });
-  for (int distance = 16; distance > 0; distance /= 2) mine = max(mine, __shfl_xor_sync(0xffffffffu, mine, distance));
-  if (threadIdx.x % 32 == 0) keys[warp] = mine;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    for (int other = 1; other < WARPS; other++) mine = max(mine, keys[other]);
-    best[blockIdx.x] = mine;
-  }
+  mine = largest_of_block(mine, keys);
+  if (threadIdx.x == 0) best[blockIdx.x] = mine;
 }

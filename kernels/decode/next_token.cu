@@ -6,7 +6,7 @@
 //   origin      see advance.cuh, as the other arguments
 //   grid        one block                                      block   WARPS warps
 #include "advance.cuh"
-#include "ordered.cuh"
+#include "largest.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     decode_next_token(const Key* __restrict__ best, int count, const int* __restrict__ chosen, int origin,
@@ -19,10 +19,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
   Key key = NONE;
   for (int i = threadIdx.x; i < count; i += THREADS) key = max(key, __ldcg(best + i));
-  for (int distance = 16; distance > 0; distance /= 2) key = max(key, __shfl_xor_sync(0xffffffffu, key, distance));
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = key;
-  __syncthreads();
-  for (int warp = 0; warp < WARPS; warp++) key = max(key, of_warp[warp]);
+  key = largest_of_block(key, of_warp);
   int token = origin == LARGEST ? index_of(key) : max(fresh(chosen), NO_TOKEN);
   advance(token, (Origin)origin, state, stops, embedding, hidden, tokens, capacity);
 }

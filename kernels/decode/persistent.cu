@@ -22,8 +22,8 @@
 //   block      WARPS warps, and one that asks (where there are bulk copies)       shared   shared_bytes: activations, then the ring
 #include "advance.cuh"
 #include "attend.cuh"
+#include "largest.cuh"
 #include "marked.cuh"
-#include "ordered.cuh"
 #include "tiled_rows.cuh"
 
 #ifndef LAYERS
@@ -163,15 +163,6 @@ __device__ __forceinline__ void send_empty(Mark mark, float* parts, float2* sums
     mark.send(reinterpret_cast<float4*>(parts) + of_head * LANES + i % LANES, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
     if (i % LANES == 0) mark.send(sums + of_head, make_float2(-CUDART_INF_F, 0.0f));
   }
-}
-
-// The largest key of all workers. A barrier must come before the next call.
-__device__ __forceinline__ Key largest_of_block(Key mine, Key* of_warps) {
-  for (int distance = 16; distance > 0; distance /= 2) mine = max(mine, __shfl_xor_sync(0xffffffffu, mine, distance));
-  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = mine;
-  sync_workers();
-  for (int warp = 0; warp < WARPS; warp++) mine = max(mine, of_warps[warp]);
-  return mine;
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
@@ -341,14 +332,14 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     } else {
       HeadRows::skip(dealt);
     }
-    mine = largest_of_block(mine, keys_of_warps);
+    mine = largest_of_block(mine, keys_of_warps, [] { sync_workers(); });
     if (threadIdx.x == 0) best[blockIdx.x] = mine;
     barrier.sync();
     if (!chooses) break;
     if (blockIdx.x == 0 && !ended) {  // else this step was launched ahead, in vain
       mine = NONE;
       for (int i = threadIdx.x; i < gridDim.x; i += THREADS) mine = max(mine, __ldcg(best + i));
-      mine = largest_of_block(mine, keys_of_warps);
+      mine = largest_of_block(mine, keys_of_warps, [] { sync_workers(); });
       advance(index_of(mine), LARGEST, state, stops, embedding, hidden, tokens, capacity);
     }
     barrier.sync();

@@ -9,18 +9,9 @@
 //   stops    for all texts
 //   grid     slices × texts blocks (x, y)                     block  WARPS warps
 #include "../decode/advance.cuh"
+#include "../decode/largest.cuh"
 #include "last_block.cuh"
-#include "ordered.cuh"
 #include "parts.cuh"
-
-// The largest of all threads' keys.
-__device__ __forceinline__ Key largest_of_block(Key key, Key* of_warp) {
-  for (int distance = 16; distance > 0; distance /= 2) key = max(key, __shfl_xor_sync(0xffffffffu, key, distance));
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = key;
-  __syncthreads();
-  for (int warp = 0; warp < WARPS; warp++) key = max(key, of_warp[warp]);
-  return key;
-}
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     rows_next_tokens(const float* __restrict__ logits, Key* __restrict__ best, int* __restrict__ tickets, int vocab,
