@@ -9,9 +9,9 @@
 //   workers    qkv ║ attention ║ output ║ gate_up ║ down ║ qkv …        ║ what the next stage reads is there
 //
 // In each stage a block does what one kernel of the chain does; their sources say what is computed and how it lies: qkv.cu,
-// attention.cu, output.cu, gate_up.cu, down.cu, head.cu, next_token.cu. The differences: rows come in tiles and activations are in
-// registers (tiled_rows.cuh); a norm's factor is one of the whole row, so it is multiplied in at the end; and what goes from block to
-// block carries a mark (marked.cuh), the residual stream too, after `output` and after `down`.
+// attention.cu, output.cu, gate_up.cu, down.cu, head.cu, next_token.cu. The differences: rows come in tiles, for tensor cores, and
+// activations are taken apart for them (tiled_rows.cuh, tensor_core.cuh); a norm's factor is one of the whole row, so it is multiplied
+// in at the end; and what goes from block to block carries a mark (marked.cuh), the residual stream too.
 //
 //   all matrices, gains and caches of the layers lie one after the other: [LAYERS, …]
 //   hidden     [HIDDEN] float, the residual stream: at the beginning the token's embedding
