@@ -5,11 +5,14 @@
 // The scale is a power of two above all numbers of a row, so what is rounded away is less than 2^-28 of the largest: less than float32
 // would round of it. Products of digits and weights are whole numbers, and so are their sums: nothing else is rounded.
 #pragma once
+#include <math_constants.h>
 
 constexpr int DIGITS = 4;
 
-// The power of two above a number. Divided by it, what is not larger is less than 1.
+// The power of two above a number: divided by it, what is not larger is less than 1. NaN of what is infinite or NaN: digits cannot say
+// that, so whatever is multiplied with the scale must.
 __device__ __forceinline__ float power_above(float largest) {
+  if (!(largest <= CUDART_MAX_NORMAL_F)) return CUDART_NAN_F;
   unsigned exponent = __float_as_uint(largest) & 0x7f800000u;
   return __uint_as_float(min(max(exponent, 8u << 23), 253u << 23) + (1u << 23));  // its inverse is no subnormal either
 }

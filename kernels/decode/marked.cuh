@@ -7,17 +7,21 @@
 // No number is overwritten before all have read it: who writes the next layer's has read something of this layer that depends on all
 // who read. So a block that has nothing to add to a stage does not read what the stage reads.
 #pragma once
+#include <math_constants.h>
+
 #include "chain.cuh"
 
 struct Mark {
   unsigned bit;
 
-  // Infinity with its lowest bit set would be a NaN: the largest finite number takes its place.
+  // Infinity with its lowest bit set is a NaN, which is what comes of it in the end.
   __device__ __forceinline__ float on(float value) const {
-    unsigned bits = (__float_as_uint(value) & ~1u) | bit;
-    return __uint_as_float(bits << 1 == 0xff000002u ? bits - 2 : bits);
+    return __uint_as_float((__float_as_uint(value) & ~1u) | bit);
   }
-  __device__ __forceinline__ float2 on(float2 v) const { return make_float2(on(v.x), on(v.y)); }
+  // A part of attention: the maximum of no scores is -infinity, and must not become a NaN.
+  __device__ __forceinline__ float2 on(float2 v) const {
+    return make_float2(on(v.x == -CUDART_INF_F ? -CUDART_MAX_NORMAL_F : v.x), on(v.y));
+  }
   __device__ __forceinline__ float4 on(float4 v) const { return make_float4(on(v.x), on(v.y), on(v.z), on(v.w)); }
 
 #ifdef __CUDA_EMU__

@@ -24,7 +24,6 @@ struct Parts;
 
 template <>
 struct Parts<BFloat16> {
-  using Element = __nv_bfloat16;
   static constexpr int COUNT = 3;
   static constexpr bool NEEDS_SCALE = false;
   static __device__ __forceinline__ float scale(float) { return 1.0f; }
@@ -44,7 +43,6 @@ struct Parts<BFloat16> {
 
 template <>
 struct Parts<Int8> {
-  using Element = signed char;
   static constexpr int COUNT = DIGITS;
   static constexpr bool NEEDS_SCALE = true;
 

@@ -11,6 +11,7 @@
 // faster to read than a place of its own for each of them. A block's warps take its tiles in turn. A tile's sums go to shared memory;
 // after a barrier one thread for each row adds up those of its segments.
 #pragma once
+#include "block_reduce.cuh"  // day 6: Max, which keeps a NaN
 #include "grid_barrier.cuh"
 #include "tensor_core.cuh"
 #include "tile_ring.cuh"
@@ -64,15 +65,17 @@ struct Activations : RowLayout<COLUMNS> {
 #pragma unroll
       for (int n = 0; n < EACH; n++) {
         float4 v = fours[n];
-        if (i[n] >= 0) most = fmaxf(fmaxf(most, fmaxf(fabsf(v.x), fabsf(v.y))), fmaxf(fabsf(v.z), fabsf(v.w)));
+        if (i[n] < 0) continue;
+        float ends = Max::combine(fabsf(v.x), fabsf(v.w)), inside = Max::combine(fabsf(v.y), fabsf(v.z));
+        most = Max::combine(most, Max::combine(ends, inside));
       }
       for (int distance = 16; distance > 0; distance /= 2) {
-        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, distance));
+        most = Max::combine(most, __shfl_xor_sync(0xffffffffu, most, distance));
       }
       if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = most;
       sync_workers();
 #pragma unroll
-      for (int warp = 0; warp < WARPS; warp++) most = fmaxf(most, largest[warp]);
+      for (int warp = 0; warp < WARPS; warp++) most = Max::combine(most, largest[warp]);
       scale = Parts<Weight>::scale(most);
     }
 #pragma unroll

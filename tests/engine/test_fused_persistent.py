@@ -113,3 +113,15 @@ def test_the_checker_finds_nothing(on_cpu, kind):
     step = persistent(model, kind, blocks=3, splits=2, defines={"WARPS": 4})
     logits_after(step, ids_of(2, 259))
     assert len(tokens_after(step, 2, 3, (), [3])) == 3
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "int8"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_reaches_the_logits(on, kind, bad):
+    """Neither digits of an int8 product nor marks hide it: here a value of the cache, which only attention reads."""
+    step = persistent(make_model("tiny-llama", **WIDE), kind, blocks=2)
+    logits_after(step, ids_of(3, 259))
+    step.stacked.values[:, 1] = bad
+    chain.run_all(step.to_logits())
+    device.synchronize()
+    assert np.isnan(device.to_host(step.logits)).all()
