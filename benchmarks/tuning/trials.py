@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from engine.fused.chain import Graph, Launch
 from engine.fused.cutting import Cut, multiprocessors
 from engine.fused.persistent import PersistentStep
 from engine.fused.step import DecodeStep, Origin
+from engine.fused.tiles import Tiles, tiles_of
 from engine.fused.weights import FusedWeights, Matrix, fuse
 from engine.model import Model
 from engine.timing import spread, times_on_gpu
@@ -207,6 +209,11 @@ class Bench:
             raise Wrong(f"relative error {error:.1e} beside the default: expected at most {LARGEST_ERROR:.0e}")
         return error
 
+    @functools.cached_property
+    def tiles(self) -> Tiles:
+        """The matrices as the persistent kernel takes them."""
+        return tiles_of(self.weights)
+
     # ---- whole steps ------------------------------------------------------------------------------------------------
 
     def whole(self, cuts: dict[str, Cut], splits: int | None, steps: int, chained: bool) -> Figures:
@@ -222,7 +229,7 @@ class Bench:
     def persistent(self, options: Mapping[str, int], steps: int) -> Figures:
         """The same as one kernel, compiled for these options."""
         with chain.on(self.stream):
-            step = PersistentStep(self.weights, self.frequencies, self.stacked, defines=dict(options))
+            step = PersistentStep(self.weights, self.tiles, self.frequencies, self.stacked, defines=dict(options))
         return {"options": dict(options), "steps": steps, **self._steps(step, steps, chained=False)}
 
     def _steps(self, step: DecodeStep, steps: int, chained: bool) -> Figures:

@@ -15,6 +15,7 @@ from engine.fused.caches import stacked_caches
 from engine.fused.persistent import PersistentStep
 from engine.fused.prefill import Prefill
 from engine.fused.step import EMPTY, DecodeStep, Origin
+from engine.fused.tiles import tiles_of
 from engine.fused.weights import fuse
 from engine.generate import check_arguments
 from engine.model import Model
@@ -65,7 +66,7 @@ class FusedEngine:
             self.step = (
                 DecodeStep(fused, model.frequencies, self.caches)
                 if one_kernel is None
-                else PersistentStep(fused, model.frequencies, stacked, defines=one_kernel)
+                else PersistentStep(fused, tiles_of(fused), model.frequencies, stacked, defines=one_kernel)
             )
             self._chosen, self._given = self.step.next_token(Origin.CHOSEN), self.step.next_token(Origin.GIVEN)
             self._prefill: Prefill | None = None

@@ -13,6 +13,7 @@ from engine.fused.caches import StackedCaches
 from engine.fused.chain import Graph, Launch
 from engine.fused.cutting import multiprocessors
 from engine.fused.step import DecodeStep, q_scale_of
+from engine.fused.tiles import Tiles
 from engine.fused.weights import FusedWeights
 
 WARPS = 8  # that multiply
@@ -34,6 +35,7 @@ class PersistentStep(DecodeStep):
     """One decode step, or several, as one launch.
 
     Args:
+        tiles: `tiles_of(weights)`.
         caches: of all layers.
         defines: what the kernel is compiled for, other than by default; `WARPS` of a block multiply.
         blocks: default: one for each multiprocessor. All of them must run at the same time.
@@ -44,6 +46,7 @@ class PersistentStep(DecodeStep):
     def __init__(
         self,
         weights: FusedWeights,
+        tiles: Tiles,
         frequencies: Any,
         caches: StackedCaches,
         *,
@@ -52,8 +55,8 @@ class PersistentStep(DecodeStep):
         defines: Mapping[str, int | str] | None = None,
     ) -> None:
         super().__init__(weights, frequencies, caches.layers, splits=splits)
-        self.stacked = caches
-        self.defines: dict[str, int | str] = {"WARPS": WARPS, "UNROLL": 4, **(defines or {})}
+        self.tiles, self.stacked = tiles, caches
+        self.defines: dict[str, int | str] = {"WARPS": WARPS, **(defines or {})}
         self.warps, self.blocks = int(self.defines["WARPS"]), blocks or _blocks()
         self.best = device.xp.zeros(self.blocks, np.uint64)
         self.streams = device.xp.zeros((2, weights.config.hidden_size), np.float32)
@@ -65,20 +68,20 @@ class PersistentStep(DecodeStep):
         config = self.config
         defines: dict[str, int | str] = {
             **self.sizes, "LAYERS": config.num_hidden_layers, "VOCAB": config.vocab_size, "WEIGHT": self.weight,
-            "QK_NORM": int(self.weights.has_qk_norm), **self.defines,
+            "QK_NORM": int(self.weights.has_qk_norm), "BLOCKS": self.blocks, **self.defines,
         }  # fmt: skip
         module = device.load_module("decode/persistent.cu", defines, cooperative=True)
         return {"persistent": module.get_function("decode_persistent"), "next_token": self.next_token_kernel()}
 
     def launch(self, steps: int, chooses: bool) -> Launch:
         """So many steps; the last tokens' logits stay, and unless it `chooses` it is one step without a next token."""
-        kernel, weights, layers = self.kernels["persistent"], self.weights, self.weights.stacked
+        kernel, weights, layers, tiles = self.kernels["persistent"], self.weights, self.weights.stacked, self.tiles
         shared = device.most_shared_bytes()
         if device.name() == "cuda":
             shared -= kernel.shared_size_bytes + RESERVED_BYTES
-        matrices = (layers.qkv, layers.output, layers.gate_up, layers.down, weights.head)
         arguments = (
-            *(array for matrix in matrices for array in matrix),
+            tiles.qkv, layers.qkv.scales, tiles.output, layers.output.scales, tiles.gate_up, layers.gate_up.scales,
+            tiles.down, layers.down.scales, tiles.head, weights.head.scales,
             layers.input_norm, layers.post_norm, layers.q_norm, layers.k_norm, weights.norm, weights.embedding,
             self.turns, self.stacked.keys, self.stacked.values, self.hidden, self.streams, self.qkv, self.parts,
             self.sums, self.inner, self.logits, self.best, self.state, self.stops, self.tokens, self.counts, self.epsilon,

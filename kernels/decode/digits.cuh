@@ -14,7 +14,7 @@ constexpr int DIGITS = 4;
 __device__ __forceinline__ float power_above(float largest) {
   if (!(largest <= CUDART_MAX_NORMAL_F)) return CUDART_NAN_F;
   unsigned exponent = __float_as_uint(largest) & 0x7f800000u;
-  return __uint_as_float(min(max(exponent, 8u << 23), 253u << 23) + (1u << 23));  // its inverse is no subnormal either
+  return __uint_as_float(min(max(exponent, 29u << 23), 253u << 23) + (1u << 23));  // 2^27 / scale is finite too
 }
 
 // What digit number `i` counts.
@@ -22,26 +22,17 @@ __device__ __forceinline__ float unit_of(int i) { return __uint_as_float((127 - 
 
 // Four numbers' digits: word i has digit i of each.
 __device__ __forceinline__ void take_apart(float4 v, float scale, unsigned (&digits)[DIGITS]) {
-  float factor = 64.0f / scale;
-  v = make_float4(v.x * factor, v.y * factor, v.z * factor, v.w * factor);
+  constexpr int HALF = 64 * (1 + 128 + 128 * 128);  // so that what is below a digit is no less than 0
+  float factor = 134217728.0f / scale;              // 2^27
+  int n[4] = {__float2int_rn(v.x * factor) + HALF, __float2int_rn(v.y * factor) + HALF,
+              __float2int_rn(v.z * factor) + HALF, __float2int_rn(v.w * factor) + HALF};
 #pragma unroll
-  for (unsigned& word : digits) {
-    float4 d = make_float4(rintf(v.x), rintf(v.y), rintf(v.z), rintf(v.w));
-    v = make_float4((v.x - d.x) * 128.0f, (v.y - d.y) * 128.0f, (v.z - d.z) * 128.0f, (v.w - d.w) * 128.0f);
-    word = ((int)d.x & 255) | ((int)d.y & 255) << 8 | ((int)d.z & 255) << 16 | (unsigned)((int)d.w & 255) << 24;
+  for (int i = 0; i < DIGITS; i++) {
+    int down = 7 * (DIGITS - 1 - i);
+    unsigned first = __byte_perm(n[0] >> down, n[1] >> down, 0x0040),
+             last = __byte_perm(n[2] >> down, n[3] >> down, 0x0040);
+    unsigned four = __byte_perm(first, last, 0x5410);
+    // Below the first digit: seven bits, and 64 less of each, without a borrow from byte to byte.
+    digits[i] = i == 0 ? four : (((four & 0x7f7f7f7fu) | 0x80808080u) - 0x40404040u) ^ 0x80808080u;
   }
 }
-
-// Four int8 numbers of which each has 128 added, without it: that is the highest bit turned.
-__device__ __forceinline__ unsigned signed8(unsigned four) { return four ^ 0x80808080u; }
-
-#ifndef __CUDA_EMU__
-// 16 × 32 numbers times 32 × 8, in a warp: PTX ISA, "Matrix fragments for mma.m16n8k32".
-__device__ __forceinline__ void multiply_add(int (&sums)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3,
-                                             unsigned b0, unsigned b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-#endif

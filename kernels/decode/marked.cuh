@@ -35,13 +35,16 @@ struct Mark {
     return *from;
   }
   template <class T>
-  __device__ __forceinline__ bool is_on(T) const {
-    return true;
+  __device__ __forceinline__ unsigned missing(T) const {
+    return 0;
   }
 #else
-  __device__ __forceinline__ bool is_on(float v) const { return (__float_as_uint(v) & 1) == bit; }
-  __device__ __forceinline__ bool is_on(float2 v) const { return is_on(v.x) && is_on(v.y); }
-  __device__ __forceinline__ bool is_on(float4 v) const { return is_on(v.x) && is_on(v.y) && is_on(v.z) && is_on(v.w); }
+  // The lowest bit: whether a number is the last layer's. The others mean nothing.
+  __device__ __forceinline__ unsigned missing(float v) const { return __float_as_uint(v) ^ bit; }
+  __device__ __forceinline__ unsigned missing(float2 v) const { return missing(v.x) | missing(v.y); }
+  __device__ __forceinline__ unsigned missing(float4 v) const {
+    return missing(v.x) | missing(v.y) | missing(v.z) | missing(v.w);
+  }
 
   __device__ __forceinline__ void send(float* to, float v) const {
     asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(on(v)) : "memory");
@@ -58,6 +61,11 @@ struct Mark {
   }
 
   // What is there now; it may be the last layer's.
+  __device__ __forceinline__ float look(const float* from) const {
+    float v;
+    asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(v) : "l"(from) : "memory");
+    return v;
+  }
   __device__ __forceinline__ float2 look(const float2* from) const {
     float2 v;
     asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from) : "memory");
@@ -73,16 +81,23 @@ struct Mark {
   }
 #endif
 
+  // `v` was looked at; if it was the last layer's, look until it is this one's.
+  __device__ __forceinline__ void make_sure(float& v, const float* from) const {
+    while (missing(v) & 1) v = look(from);
+  }
+
   // to[n] = from[i[n]], as soon as all of them are this layer's; zeros where i[n] < 0.
   template <int N>
   __device__ __forceinline__ void receive(const float4* from, const int (&i)[N], float4 (&to)[N]) const {
-    bool all;
+    unsigned missing_any;
     do {
-      all = true;
+      missing_any = 0;
 #pragma unroll
       for (int n = 0; n < N; n++) to[n] = i[n] >= 0 ? look(from + i[n]) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
-      for (int n = 0; n < N; n++) all = all && (i[n] < 0 || is_on(to[n]));
-    } while (!all);
+      for (int n = 0; n < N; n++) {
+        if (i[n] >= 0) missing_any |= missing(to[n]);
+      }
+    } while (missing_any & 1);
   }
 };

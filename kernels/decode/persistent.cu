@@ -69,7 +69,8 @@ struct Normed {
 
   // receive(i, fours) is as in Activations.
   template <class Receive>
-  __device__ __forceinline__ Normed(const float* gain, char* staged, float* largest, float* squares, Receive receive)
+  __device__ __forceinline__ Normed(const float* gain, unsigned* staged, unsigned* largest, float* squares,
+                                    Receive receive)
       : squares(squares), x(staged, largest, [&](const auto& i, auto& fours) {
           constexpr int N = sizeof(i) / sizeof(int);
           float4 gains[N];
@@ -111,9 +112,9 @@ __device__ __forceinline__ void receive_merged(Mark mark, const float* parts, co
   for (int first = 0; first < count; first += PARTS_AT_ONCE) {
     float4 v[N][PARTS_AT_ONCE];
     float2 ms[N][PARTS_AT_ONCE];
-    bool all;
+    unsigned missing;
     do {
-      all = true;
+      missing = 0;
 #pragma unroll
       for (int n = 0; n < N; n++) {
 #pragma unroll
@@ -127,9 +128,11 @@ __device__ __forceinline__ void receive_merged(Mark mark, const float* parts, co
 #pragma unroll
       for (int n = 0; n < N; n++) {
 #pragma unroll
-        for (int part = 0; part < PARTS_AT_ONCE; part++) all = all && mark.is_on(v[n][part]) && mark.is_on(ms[n][part]);
+        for (int part = 0; part < PARTS_AT_ONCE; part++) {
+          missing |= mark.missing(v[n][part]) | mark.missing(ms[n][part]);
+        }
       }
-    } while (!all);
+    } while (missing & 1);
 #pragma unroll
     for (int n = 0; n < N; n++) {
       float now = largest[n];
@@ -166,11 +169,11 @@ __device__ __forceinline__ void send_empty(Mark mark, float* parts, float2* sums
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
-    decode_persistent(const Weight::Element* __restrict__ qkv_weights, const float* __restrict__ qkv_scales,
-                      const Weight::Element* __restrict__ output_weights, const float* __restrict__ output_scales,
-                      const Weight::Element* __restrict__ gate_up_weights, const float* __restrict__ gate_up_scales,
-                      const Weight::Element* __restrict__ down_weights, const float* __restrict__ down_scales,
-                      const Weight::Element* __restrict__ head_weights, const float* __restrict__ head_scales,
+    decode_persistent(const uint4* __restrict__ qkv_weights, const float* __restrict__ qkv_scales,
+                      const uint4* __restrict__ output_weights, const float* __restrict__ output_scales,
+                      const uint4* __restrict__ gate_up_weights, const float* __restrict__ gate_up_scales,
+                      const uint4* __restrict__ down_weights, const float* __restrict__ down_scales,
+                      const uint4* __restrict__ head_weights, const float* __restrict__ head_scales,
                       const float* __restrict__ input_norms, const float* __restrict__ post_norms,
                       const float* __restrict__ q_norms, const float* __restrict__ k_norms,
                       const float* __restrict__ last_norm, const __nv_bfloat16* __restrict__ embedding,
@@ -179,8 +182,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
                       const int* __restrict__ stops, int* tokens, Counts* counts, float epsilon, float q_scale,
                       int capacity, int steps, int chooses, int shared_bytes) {
   extern __shared__ __align__(16) char shared[];
-  __shared__ float squares[WARPS], largest[WARPS], partials[2][PARTIALS];
-  char* staged = shared;
+  __shared__ float squares[WARPS], partials[2][PARTIALS];
+  __shared__ unsigned largest[WARPS];
+  unsigned* staged = reinterpret_cast<unsigned*>(shared);
   __shared__ Key keys_of_warps[WARPS];
 #if !BULK_COPIES
   TileRing ring;
@@ -190,17 +194,19 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
   if (ring.places < WARPS) __trap();  // tile_ring.cuh says why
   if (threadIdx.x == 0) ring.init();
   __syncthreads();
-  if (threadIdx.x >= THREADS) {
-    int dealt = 0;
+  if (threadIdx.x > THREADS) return;
+  if (threadIdx.x == THREADS) {
     unsigned long long policy = evict_first();
+    auto ask = [&](const uint4* tile, int bytes) { ring.ask(tile, bytes, policy); };
+    int dealt = 0;
     for (int step = 0; step < steps; step++) {
       for (int layer = 0; layer < LAYERS; layer++) {
-        QkvRows::ask(ring, dealt, qkv_weights + (size_t)layer * QKV * HIDDEN, policy);
-        OutputRows::ask(ring, dealt, output_weights + (size_t)layer * HIDDEN * WIDTH, policy);
-        GateUpRows::ask(ring, dealt, gate_up_weights + (size_t)layer * 2 * INNER * HIDDEN, policy);
-        DownRows::ask(ring, dealt, down_weights + (size_t)layer * HIDDEN * INNER, policy);
+        QkvRows(dealt).each_tile(qkv_weights + layer * QkvRows::VECTORS, ask);
+        OutputRows(dealt).each_tile(output_weights + layer * OutputRows::VECTORS, ask);
+        GateUpRows(dealt).each_tile(gate_up_weights + layer * GateUpRows::VECTORS, ask);
+        DownRows(dealt).each_tile(down_weights + layer * DownRows::VECTORS, ask);
       }
-      HeadRows::ask(ring, dealt, head_weights, policy);
+      HeadRows(dealt).each_tile(head_weights, ask);
     }
     return;
   }
@@ -229,17 +235,15 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
       };
 
       if (layer > 0) marks_decide();
-      if (QkvRows::has_rows(dealt)) {
-        Normed normed(input_norms + (size_t)layer * HIDDEN, staged, largest, squares, receive_stream);
+      if (QkvRows rows(dealt); rows.count > 0) {
         const float* scales = qkv_scales + (size_t)layer * QKV;
-        QkvRows::multiply(
-            ring, dealt, partials, qkv_weights + (size_t)layer * QKV * HIDDEN, normed.x,
-            [&](int row) { return scale_of(scales, row); },
-            [&](int row, const float (&sum)[1], float scale) {
-              mark.send(qkv + row, sum[0] * scale * normed.factor(epsilon));
-            });
-      } else {
-        QkvRows::skip(dealt);
+        auto ahead = [&](int row) { return scale_of(scales, row); };
+        auto known = rows.known(ahead);
+        Normed normed(input_norms + (size_t)layer * HIDDEN, staged, largest, squares, receive_stream);
+        rows.multiply(ring, partials, qkv_weights + layer * QkvRows::VECTORS, normed.x, known, ahead,
+                      [&](int row, const float (&sum)[1], float scale) {
+                        mark.send(qkv + row, sum[0] * scale * normed.factor(epsilon));
+                      });
       }
 
       {
@@ -251,7 +255,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
         };
         // The last layer leaves its mark on parts of no positions too: then the next step may have more parts.
         int all = KV_HEADS * (layer + 1 < LAYERS ? slices : SPLITS);
-        for (int one = blockIdx.x; one < all; one += gridDim.x) {
+        for (int one = blockIdx.x; one < all; one += BLOCKS) {
           int kv_head = one % KV_HEADS, split = one / KV_HEADS;
           if (split < slices) {
             attend(Slice(split, slices, position), kv_head, 0, 1, ended, qkv,
@@ -264,73 +268,72 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
         }
         until_there();
         if (blockIdx.x < all) attention_done.pass();
-        attention_done.wait(min((int)gridDim.x, all));
+        attention_done.wait(min((int)BLOCKS, all));
       }
 
-      if (OutputRows::has_rows(dealt)) {
+      if (OutputRows rows(dealt); rows.count > 0) {
         const float* scales = output_scales + (size_t)layer * HIDDEN;
+        auto ahead = [&](int row) {
+          const float* residual = stream + max(row, 0);
+          return make_float2(scale_of(scales, row), layer > 0 ? before.look(residual) : fresh(residual));
+        };
+        auto known = rows.known(ahead);
         Activations<WIDTH> x(staged, largest,
                              [&](const auto& i, auto& fours) { receive_merged(mark, parts, sums, slices, i, fours); });
-        OutputRows::multiply(
-            ring, dealt, partials, output_weights + (size_t)layer * HIDDEN * WIDTH, x,
-            [&](int row) { return make_float2(scale_of(scales, row), fresh(stream + max(row, 0))); },
-            [&](int row, const float (&sum)[1], float2 known) {
-              mark.send(after_output + row, known.y + sum[0] * known.x);
-            });
-      } else {
-        OutputRows::skip(dealt);
+        rows.multiply(ring, partials, output_weights + layer * OutputRows::VECTORS, x, known, ahead,
+                      [&](int row, const float (&sum)[1], float2 known) {
+                        if (layer > 0) before.make_sure(known.y, stream + row);
+                        mark.send(after_output + row, known.y + sum[0] * known.x);
+                      });
       }
 
       marks_decide();
-      if (GateUpRows::has_rows(dealt)) {
+      if (GateUpRows rows(dealt); rows.count > 0) {
+        const float* scales = gate_up_scales + (size_t)layer * 2 * INNER;
+        auto ahead = [&](int i) { return make_float2(scale_of(scales, 2 * i), scale_of(scales, 2 * i + 1)); };
+        auto known = rows.known(ahead);
         Normed normed(post_norms + (size_t)layer * HIDDEN, staged, largest, squares, [&](const auto& i, auto& fours) {
           mark.receive(reinterpret_cast<const float4*>(after_output), i, fours);
         });
-        const float* scales = gate_up_scales + (size_t)layer * 2 * INNER;
-        GateUpRows::multiply(
-            ring, dealt, partials, gate_up_weights + (size_t)layer * 2 * INNER * HIDDEN, normed.x,
-            [&](int i) { return make_float2(scale_of(scales, 2 * i), scale_of(scales, 2 * i + 1)); },
-            [&](int i, const float (&sum)[2], float2 scale) {
-              float factor = normed.factor(epsilon), gate = sum[0] * scale.x * factor, up = sum[1] * scale.y * factor;
-              mark.send(inner + i, gate / (1.0f + expf(-gate)) * up);
-            });
+        rows.multiply(ring, partials, gate_up_weights + layer * GateUpRows::VECTORS, normed.x, known, ahead,
+                      [&](int i, const float (&sum)[2], float2 scale) {
+                        float factor = normed.factor(epsilon), gate = sum[0] * scale.x * factor,
+                              up = sum[1] * scale.y * factor;
+                        mark.send(inner + i, gate / (1.0f + expf(-gate)) * up);
+                      });
         inner_done.pass();
-      } else {
-        GateUpRows::skip(dealt);
       }
 
-      inner_done.wait(GateUpRows::blocks());
-      if (DownRows::has_rows(dealt)) {
+      inner_done.wait(GateUpRows::SHARES);
+      if (DownRows rows(dealt); rows.count > 0) {
         const float* scales = down_scales + (size_t)layer * HIDDEN;
+        auto ahead = [&](int row) { return make_float2(scale_of(scales, row), mark.look(after_output + max(row, 0))); };
+        auto known = rows.known(ahead);
         Activations<INNER> x(staged, largest, [&](const auto& i, auto& fours) {
           mark.receive(reinterpret_cast<const float4*>(inner), i, fours);
         });
-        DownRows::multiply(
-            ring, dealt, partials, down_weights + (size_t)layer * HIDDEN * INNER, x,
-            [&](int row) { return make_float2(scale_of(scales, row), fresh(after_output + max(row, 0))); },
-            [&](int row, const float (&sum)[1], float2 known) {
-              mark.send(after_down + row, known.y + sum[0] * known.x);
-            });
-      } else {
-        DownRows::skip(dealt);
+        rows.multiply(ring, partials, down_weights + layer * DownRows::VECTORS, x, known, ahead,
+                      [&](int row, const float (&sum)[1], float2 known) {
+                        mark.make_sure(known.y, after_output + row);
+                        mark.send(after_down + row, known.y + sum[0] * known.x);
+                      });
       }
     }
 
     Key mine = NONE;
     marks_decide();
-    if (HeadRows::has_rows(dealt)) {
+    if (HeadRows rows(dealt); rows.count > 0) {
+      auto ahead = [&](int row) { return scale_of(head_scales, row); };
+      auto known = rows.known(ahead);
       Normed normed(last_norm, staged, largest, squares, [&](const auto& i, auto& fours) {
         before.receive(reinterpret_cast<const float4*>(after_down), i, fours);
       });
-      HeadRows::multiply(
-          ring, dealt, partials, head_weights, normed.x, [&](int row) { return scale_of(head_scales, row); },
-          [&](int row, const float (&sum)[1], float scale) {
-            float logit = sum[0] * scale * normed.factor(epsilon);
-            logits[row] = logit;
-            mine = max(mine, key_of(logit, row));
-          });
-    } else {
-      HeadRows::skip(dealt);
+      rows.multiply(ring, partials, head_weights, normed.x, known, ahead,
+                    [&](int row, const float (&sum)[1], float scale) {
+                      float logit = sum[0] * scale * normed.factor(epsilon);
+                      logits[row] = logit;
+                      mine = max(mine, key_of(logit, row));
+                    });
     }
     mine = largest_of_block(mine, keys_of_warps, [] { sync_workers(); });
     if (threadIdx.x == 0) best[blockIdx.x] = mine;
@@ -338,7 +341,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     if (!chooses) break;
     if (blockIdx.x == 0 && !ended) {  // else this step was launched ahead, in vain
       mine = NONE;
-      for (int i = threadIdx.x; i < gridDim.x; i += THREADS) mine = max(mine, __ldcg(best + i));
+      for (int i = threadIdx.x; i < BLOCKS; i += THREADS) mine = max(mine, __ldcg(best + i));
       mine = largest_of_block(mine, keys_of_warps, [] { sync_workers(); });
       advance(index_of(mine), LARGEST, state, stops, embedding, hidden, tokens, capacity);
     }

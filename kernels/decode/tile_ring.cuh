@@ -1,8 +1,8 @@
-// A ring of tiles in shared memory, between a warp that asks for weights and the warps that multiply them.
+// A ring of tiles in shared memory, between one thread that asks for weights and the warps that multiply them.
 //
-// A tile is a piece of each of some rows; one instruction copies a piece (`cp.async.bulk`, Hopper's copy engine), and the threads do
-// nothing for it. Two barriers of hardware (`mbarrier`) belong to each place of the ring: `full` counts the bytes that have arrived,
-// `empty` says that the warp that multiplies the tile is done with it. Weights depend on nothing that a step computes: the warp that asks
+// A tile is memory in one piece; one instruction copies it (`cp.async.bulk`, Hopper's copy engine), and no thread does anything for
+// it. Two barriers of hardware (`mbarrier`) belong to each place of the ring: `full` counts the bytes that have arrived,
+// `empty` says that the warp that multiplies the tile is done with it. Weights depend on nothing that a step computes: whoever asks
 // runs ahead of the others, across the ends of matrices, layers and steps, as far as there is room.
 //
 //   asks        | 7 | 8 |   | 4 | 5 | 6 |        waits for `empty` of the next place, fills it
@@ -22,8 +22,7 @@
 
 struct TileRing {
   __device__ __forceinline__ void skip(int) {}
-  __device__ __forceinline__ const char* wait(const char* tile) { return tile; }
-  __device__ __forceinline__ int pitch(int, int in_memory) { return in_memory; }
+  __device__ __forceinline__ const uint4* wait(const uint4* tile) { return tile; }
   __device__ __forceinline__ void release() {}
 };
 
@@ -87,16 +86,16 @@ struct TileRing {
   // Go on by so many tiles.
   __device__ __forceinline__ void skip(int count) {
     place += count;
+#pragma unroll 1
     while (place >= places) {
       place -= places;
       round++;
     }
   }
 
-  // Ask for a tile, by a warp, as soon as there is room: `bytes` to `to` in the tile, by each lane that `asks`; `all` of them
-  // together. Each byte is used once: others in the L2 cache should stay rather than these.
-  __device__ __forceinline__ void ask(bool asks, int to, const char* from, int bytes, int all,
-                                      unsigned long long policy) {
+  // Ask for a tile, by one thread, as soon as there is room. Each byte is used once: others in the L2 cache should stay rather than
+  // these.
+  __device__ __forceinline__ void ask(const uint4* from, int bytes, unsigned long long policy) {
     if (in_flight < IN_FLIGHT) {
       in_flight++;
     } else if (IN_FLIGHT < places) {    // else the next line waits long enough
@@ -105,31 +104,23 @@ struct TileRing {
     }
     wait_for(empty + 8 * place, ~round & 1);  // of the first round: at once
     unsigned barrier = full + 8 * place;
-    if (threadIdx.x % 32 == 0) {
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(all) : "memory");
-    }
-    __syncwarp();
-    if (asks) {
-      asm volatile(
-          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], "
-          "%4;" ::"r"(tiles + place * place_bytes + to),
-          "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
-          : "memory");
-    }
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], "
+        "%4;" ::"r"(tiles + place * place_bytes),
+        "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
+        : "memory");
     skip(1);
   }
 
   // The next tile, once it is there; all lanes of a warp call it. A parity does not tell a round from the next but one, and a warp
   // may come here while the tile before, another warp's, is still on its way: so first until that one is done with. It cannot be two
   // rounds ahead as long as there is a place for every warp.
-  __device__ __forceinline__ const char* wait(const char*) {
+  __device__ __forceinline__ const uint4* wait(const uint4*) {
     if (round > 0) wait_for(empty + 8 * place, ~round & 1);
     wait_for(full + 8 * place, round & 1);
-    return memory + place * place_bytes;
+    return reinterpret_cast<const uint4*>(memory + place * place_bytes);
   }
-
-  // From row to row: there, and in global memory.
-  __device__ __forceinline__ int pitch(int here, int) { return here; }
 
   // The warp is done with the tile.
   __device__ __forceinline__ void release() {

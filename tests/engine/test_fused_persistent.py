@@ -10,6 +10,7 @@ from engine.fused import chain
 from engine.fused.caches import stacked_caches
 from engine.fused.persistent import PersistentStep
 from engine.fused.step import EMPTY, DecodeStep, Origin
+from engine.fused.tiles import tiles_of
 from engine.fused.weights import dequantized, fuse, quantize_rows
 from grader import llama
 from tests.engine.fused_models import CONFIGS, WIDE, error, fields_of, ids_of, make_model, weights_of
@@ -46,7 +47,8 @@ def tokens_after(step: DecodeStep, position: int, limit: int, stops: tuple[int, 
 
 
 def persistent(model, kind: str = "bfloat16", **options) -> PersistentStep:
-    return PersistentStep(fuse(model, kind), model.frequencies, stacked_caches(model.config, CAPACITY), **options)
+    weights, caches = fuse(model, kind), stacked_caches(model.config, CAPACITY)
+    return PersistentStep(weights, tiles_of(weights), model.frequencies, caches, **options)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
