@@ -18,8 +18,8 @@ STEPS = (1, 4, 8)  # of a graph
 THREADS_OF_A_MULTIPROCESSOR = 2048
 RESERVED_BYTES = 1 << 10  # of shared memory, that the system takes for each block
 ENOUGH_BYTES = 40_000  # on their way to a multiprocessor keep its memory busy
-SEGMENTS = (2048, 1024, 4096)  # bytes of a row in one tile
-IN_FLIGHT = (64, 4, 3, 6, 2, 8)  # tiles on their way
+IN_FLIGHT = (5, 4, 6, 8)  # tiles on their way while the workers multiply
+IN_FLIGHT_WAITING = (2, 1, 3)  # and while they wait
 LEAST_POSITIONS = (64, 32, 128)  # of a slice of attention
 KERNELS = ("qkv", "output", "gate_up", "down", "head")
 
@@ -108,9 +108,9 @@ def promise(cut: Cut, matrix: Matrix, machine: Machine) -> float:
 def persistent() -> list[dict[str, int]]:
     """What the persistent kernel may be compiled for: its defaults, tiles, warps, chains of sums, then slices of attention."""
     found: list[dict[str, int]] = [{}]
-    found += [{"SEGMENT_BYTES": size, "IN_FLIGHT": tiles} for tiles in IN_FLIGHT for size in SEGMENTS]
-    found += [{"SEGMENT_BYTES": 1024, "WARPS": 16, "UNROLL": 2, "IN_FLIGHT": tiles} for tiles in IN_FLIGHT[:3]]
-    found += [{"CHAINS": 2}, {"CHAINS": 8}, {"UNROLL": 2}]
+    found += [{"IN_FLIGHT": most, "IN_FLIGHT_WAITING": least} for most in IN_FLIGHT for least in IN_FLIGHT_WAITING]
+    found += [{"SEGMENT_BYTES": 2048, "IN_FLIGHT": 3, "IN_FLIGHT_WAITING": 1}, {"SEGMENT_BYTES": 512}]
+    found += [{"WARPS": 12}, {"CHAINS": 2}, {"CHAINS": 8}, {"UNROLL": 4}]
     found += [{"LEAST_POSITIONS": least} for least in LEAST_POSITIONS[1:]]
     return found
 

@@ -228,9 +228,13 @@ class Bench:
 
     def persistent(self, options: Mapping[str, int], steps: int) -> Figures:
         """The same as one kernel, compiled for these options."""
-        with chain.on(self.stream):
-            step = PersistentStep(self.weights, self.tiles, self.frequencies, self.stacked, defines=dict(options))
+        step = self.persistent_step(options)
         return {"options": dict(options), "steps": steps, **self._steps(step, steps, chained=False)}
+
+    def persistent_step(self, options: Mapping[str, int]) -> PersistentStep:
+        """A step as one kernel."""
+        with chain.on(self.stream):
+            return PersistentStep(self.weights, self.tiles, self.frequencies, self.stacked, defines=dict(options))
 
     def _steps(self, step: DecodeStep, steps: int, chained: bool) -> Figures:
         with chain.on(self.stream):
@@ -252,19 +256,11 @@ class Bench:
 
     def compile_ahead(self, name: str, cuts: Sequence[Cut], threads: int) -> None:
         """Compile one kernel with several cuts at once; one that fails will fail again when its turn comes."""
+        _at_once(lambda cut: self.compile(name, cut), cuts, threads)
 
-        def one(cut: Cut) -> None:
-            try:
-                if device.name() == "cuda":
-                    import cupy
-
-                    cupy.cuda.Device().use()
-                self.compile(name, cut)
-            except Exception:
-                return
-
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(one, cuts))
+    def compile_persistent_ahead(self, options: Sequence[Mapping[str, int]], threads: int) -> None:
+        """The same, of the persistent kernel."""
+        _at_once(lambda one: self.persistent_step(one).kernels, options, threads)
 
     def compile(self, name: str, cut: Cut) -> None:
         """Compile one kernel."""
@@ -274,3 +270,18 @@ class Bench:
             step.to_logits()
         else:
             step.layer(0)
+
+
+def _at_once(compile_one: Callable[[Any], Any], what: Sequence[Any], threads: int) -> None:
+    def one(item: Any) -> None:
+        try:
+            if device.name() == "cuda":
+                import cupy
+
+                cupy.cuda.Device().use()
+            compile_one(item)
+        except Exception:
+            return
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, what))

@@ -29,7 +29,7 @@ STAGES = (
     ("head", 1.0),
     ("attention", 0.5),
     ("steps", 2.5),
-    ("persistent", 1.0),
+    ("persistent", 4.0),
 )
 AT_ONCE = 16  # candidates that are compiled before the first of them is timed
 BROKEN = 3  # exit status: the device does not answer any more
@@ -126,7 +126,11 @@ class Trials:
         """Whole steps in one kernel; at the end, what helped alone, together."""
         if persistent.why_not() is not None:
             return
-        for number, options in enumerate(candidates.persistent()):
+        found = candidates.persistent()
+        if self._threads > 1:
+            _ = self.bench.tiles  # once, not in each thread
+            self.bench.compile_persistent_ahead(found, self._threads)
+        for number, options in enumerate(found):
             if number and not in_time():
                 return
             self._persistent(options)

@@ -17,7 +17,7 @@ from engine.fused.chain import Graph
 from engine.fused.engine import NoTokenError
 from engine.fused.prefill import Prefill, why_not
 from engine.fused.rows import BFLOAT16, RowLayers, choose, product
-from engine.fused.step import ATTENTION_WARPS, EMPTY, MOST_STOPS, Origin, q_scale_of, turns_of
+from engine.fused.step import EMPTY, MOST_STOPS, Origin, q_scale_of, turns_of
 from engine.fused.weights import FusedLayer, FusedWeights, fuse
 from engine.generate import check_arguments
 from engine.model import Model
@@ -25,8 +25,9 @@ from engine.model import Model
 PARTS = 2  # bfloat16 numbers that an activation becomes: 16 of its 24 bits
 WARPS = 8  # of a block that looks for the largest logit
 BLOCKS = 1024  # of them, where texts and logits suffice: as many as run at once on 128 multiprocessors
-ATTENTION_BLOCKS = 512  # of ATTENTION_WARPS, two at once on a multiprocessor
-UNROLL = 4  # see kernels/decode/attend.cuh: bytes on their way from the caches, where texts are short
+ATTENTION_WARPS = 4  # of a block
+ATTENTION_BLOCKS = 512  # four at once on a multiprocessor
+UNROLL = 2  # see kernels/decode/attend.cuh
 STEPS_OF_A_GRAPH = 2  # between two graphs the GPU waits some microseconds
 AHEAD = 4  # steps that are launched before the tokens of the first of them are known to the host
 CHOOSING_S = 0.3  # for products' algorithms, at most: see `engine.cublaslt`

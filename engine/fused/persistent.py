@@ -58,9 +58,11 @@ class PersistentStep(DecodeStep):
         self.tiles, self.stacked = tiles, caches
         self.defines: dict[str, int | str] = {"WARPS": WARPS, **(defines or {})}
         self.warps, self.blocks = int(self.defines["WARPS"]), blocks or _blocks()
+        config = weights.config
         self.best = device.xp.zeros(self.blocks, np.uint64)
-        self.streams = device.xp.zeros((2, weights.config.hidden_size), np.float32)
-        self.counts = device.xp.zeros(4, np.uint64)  # see kernels/decode/grid_barrier.cuh
+        self.streams = device.xp.zeros((2, config.hidden_size), np.float32)
+        self.attended = device.xp.zeros(config.num_attention_heads * config.head_dim, np.float32)
+        self.counts = device.xp.zeros(3, np.uint64)  # see kernels/decode/grid_barrier.cuh
 
     @functools.cached_property
     def kernels(self) -> dict[str, Any]:
@@ -84,7 +86,7 @@ class PersistentStep(DecodeStep):
             tiles.down, layers.down.scales, tiles.head, weights.head.scales,
             layers.input_norm, layers.post_norm, layers.q_norm, layers.k_norm, weights.norm, weights.embedding,
             self.turns, self.stacked.keys, self.stacked.values, self.hidden, self.streams, self.qkv, self.parts,
-            self.sums, self.inner, self.logits, self.best, self.state, self.stops, self.tokens, self.counts, self.epsilon,
+            self.sums, self.attended, self.inner, self.logits, self.best, self.state, self.stops, self.tokens, self.counts, self.epsilon,
             q_scale_of(self.config), np.int32(self.capacity), np.int32(steps), np.int32(chooses), np.int32(shared),
         )  # fmt: skip
         asking = 32 if device.name() == "cuda" else 0

@@ -19,8 +19,8 @@ class Tiles:
     """A model's matrices in steps of eight rows.
 
     Attributes:
-        qkv, output, gate_up, down: [layers, groups, steps, 8, 4, 2] uint64: of each group of eight rows and step of 64 bytes, each
-            row's four vectors of 16 bytes. int8 numbers are signed. Behind the last row and column there are zeros.
+        qkv, output, gate_up, down: [layers, groups, steps, 8, 4, 2] uint64: of each group of eight rows and step of 64 bytes,
+            each row's four vectors of 16 bytes. int8 numbers are signed. Behind the last row and column there are zeros.
         head: the same, without layers.
     """
 

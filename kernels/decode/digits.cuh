@@ -23,7 +23,7 @@ __device__ __forceinline__ float unit_of(int i) { return __uint_as_float((127 - 
 // Four numbers' digits: word i has digit i of each.
 __device__ __forceinline__ void take_apart(float4 v, float scale, unsigned (&digits)[DIGITS]) {
   constexpr int HALF = 64 * (1 + 128 + 128 * 128);  // so that what is below a digit is no less than 0
-  float factor = 134217728.0f / scale;              // 2^27
+  float factor = __uint_as_float(((127u + 127u + 27u) << 23) - __float_as_uint(scale));  // 2^27 / scale
   int n[4] = {__float2int_rn(v.x * factor) + HALF, __float2int_rn(v.y * factor) + HALF,
               __float2int_rn(v.z * factor) + HALF, __float2int_rn(v.w * factor) + HALF};
 #pragma unroll

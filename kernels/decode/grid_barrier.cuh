@@ -19,7 +19,7 @@ using Count = unsigned long long;
 
 // What the blocks of all launches share; zeros before the first.
 struct Counts {
-  Count barrier, attention, inner;
+  Count barrier, inner;
   Count layers;  // gone through so far
 };
 

@@ -15,7 +15,8 @@
 //
 //   all matrices, gains and caches of the layers lie one after the other: [LAYERS, …]
 //   hidden     [HIDDEN] float, the residual stream: at the beginning the token's embedding
-//   streams    [2, HIDDEN] float, the residual stream after `output` and after `down`; marked, as qkv, parts, sums and inner are
+//   streams    [2, HIDDEN] float, the residual stream after `output` and after `down`; marked, as qkv, parts, sums, attended and inner are
+//   attended   [WIDTH] float, what attention has found: one block for each KV head puts its parts together
 //   counts     what the blocks of all launches share: see grid_barrier.cuh
 //   steps      tokens; with `chooses` 0 it is 1, and ends with the logits: the next token is somebody else's
 //   grid       as many blocks as run at once, one a multiprocessor
@@ -36,7 +37,6 @@
 #define LEAST_POSITIONS 64  // of a slice of attention, where there are several
 #endif
 constexpr int WIDTH = HEADS * HEAD_DIM, QKV = (HEADS + 2 * KV_HEADS) * HEAD_DIM;
-constexpr int MOST_PLACES = 64;   // of the ring
 constexpr int PARTS_AT_ONCE = 4;  // of attention, that a thread asks for
 
 using QkvRows = TiledRows<QKV, 1, HIDDEN>;
@@ -97,66 +97,44 @@ struct Normed {
   }
 };
 
-// What attention has found, put together: see merged.cuh. Of each head, `count` parts.
-template <int N>
-__device__ __forceinline__ void receive_merged(Mark mark, const float* parts, const float2* sums, int count,
-                                               const int (&i)[N], float4 (&to)[N]) {
-  float largest[N], total[N];
-#pragma unroll
-  for (int n = 0; n < N; n++) {
-    largest[n] = -CUDART_INF_F;
-    total[n] = 0.0f;
-    to[n] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  }
+// Four numbers of what attention has found, put together of `count` parts: see merged.cuh.
+__device__ __forceinline__ float4 receive_merged(Mark mark, const float* parts, const float2* sums, int count,
+                                                 int four) {
+  float largest = -CUDART_INF_F, total = 0.0f;
+  float4 all = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 1
   for (int first = 0; first < count; first += PARTS_AT_ONCE) {
-    float4 v[N][PARTS_AT_ONCE];
-    float2 ms[N][PARTS_AT_ONCE];
+    float4 v[PARTS_AT_ONCE];
+    float2 ms[PARTS_AT_ONCE];
     unsigned missing;
     do {
       missing = 0;
 #pragma unroll
-      for (int n = 0; n < N; n++) {
-#pragma unroll
-        for (int part = 0; part < PARTS_AT_ONCE; part++) {
-          int four = max(i[n], 0),
-              of_head = four / LANES * SPLITS + min(first + part, count - 1);  // some of them twice
-          v[n][part] = mark.look(reinterpret_cast<const float4*>(parts) + of_head * LANES + four % LANES);
-          ms[n][part] = mark.look(sums + of_head);
-        }
-      }
-#pragma unroll
-      for (int n = 0; n < N; n++) {
-#pragma unroll
-        for (int part = 0; part < PARTS_AT_ONCE; part++) {
-          missing |= mark.missing(v[n][part]) | mark.missing(ms[n][part]);
-        }
-      }
-    } while (missing & 1);
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-      float now = largest[n];
-#pragma unroll
-      for (int part = 0; part < PARTS_AT_ONCE; part++) now = fmaxf(now, ms[n][part].x);
-      float share = exp2f(largest[n] - now);  // 0 the first time
-      total[n] *= share;
-      to[n] = make_float4(to[n].x * share, to[n].y * share, to[n].z * share, to[n].w * share);
-      largest[n] = now;
-#pragma unroll
       for (int part = 0; part < PARTS_AT_ONCE; part++) {
-        float weight = first + part < count ? exp2f(ms[n][part].x - now) : 0.0f;
-        float4 one = v[n][part];
-        total[n] += weight * ms[n][part].y;
-        to[n] = make_float4(to[n].x + weight * one.x, to[n].y + weight * one.y, to[n].z + weight * one.z,
-                            to[n].w + weight * one.w);
+        int of_head = four / LANES * SPLITS + min(first + part, count - 1);  // some of them twice
+        v[part] = mark.look(reinterpret_cast<const float4*>(parts) + of_head * LANES + four % LANES);
+        ms[part] = mark.look(sums + of_head);
       }
+#pragma unroll
+      for (int part = 0; part < PARTS_AT_ONCE; part++) missing |= mark.missing(v[part]) | mark.missing(ms[part]);
+    } while (missing & 1);
+    float now = largest;
+#pragma unroll
+    for (int part = 0; part < PARTS_AT_ONCE; part++) now = fmaxf(now, ms[part].x);
+    float share = exp2f(largest - now);  // 0 the first time
+    total *= share;
+    all = make_float4(all.x * share, all.y * share, all.z * share, all.w * share);
+    largest = now;
+#pragma unroll
+    for (int part = 0; part < PARTS_AT_ONCE; part++) {
+      float weight = first + part < count ? exp2f(ms[part].x - now) : 0.0f;
+      float4 one = v[part];
+      total += weight * ms[part].y;
+      all = make_float4(all.x + weight * one.x, all.y + weight * one.y, all.z + weight * one.z, all.w + weight * one.w);
     }
   }
-#pragma unroll
-  for (int n = 0; n < N; n++) {
-    float share = 1.0f / total[n];
-    to[n] = make_float4(to[n].x * share, to[n].y * share, to[n].z * share, to[n].w * share);
-  }
+  float share = 1.0f / total;
+  return make_float4(all.x * share, all.y * share, all.z * share, all.w * share);
 }
 
 // A part of no positions.
@@ -178,9 +156,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
                       const float* __restrict__ q_norms, const float* __restrict__ k_norms,
                       const float* __restrict__ last_norm, const __nv_bfloat16* __restrict__ embedding,
                       const float2* __restrict__ turns, float* keys, float* values, float* hidden, float* streams,
-                      float* qkv, float* parts, float2* sums, float* inner, float* logits, Key* best, int* state,
-                      const int* __restrict__ stops, int* tokens, Counts* counts, float epsilon, float q_scale,
-                      int capacity, int steps, int chooses, int shared_bytes) {
+                      float* qkv, float* parts, float2* sums, float* attended, float* inner, float* logits, Key* best,
+                      int* state, const int* __restrict__ stops, int* tokens, Counts* counts, float epsilon,
+                      float q_scale, int capacity, int steps, int chooses, int shared_bytes) {
   extern __shared__ __align__(16) char shared[];
   __shared__ float squares[WARPS], partials[2][PARTIALS];
   __shared__ unsigned largest[WARPS];
@@ -189,7 +167,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 #if !BULK_COPIES
   TileRing ring;
 #else
-  __shared__ TileBarriers<MOST_PLACES> barriers;
+  __shared__ TileBarriers barriers;
   TileRing ring(barriers, shared + STAGED_BYTES, shared_bytes - STAGED_BYTES, PLACE_BYTES);
   if (ring.places < WARPS) __trap();  // tile_ring.cuh says why
   if (threadIdx.x == 0) ring.init();
@@ -197,22 +175,24 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
   if (threadIdx.x > THREADS) return;
   if (threadIdx.x == THREADS) {
     unsigned long long policy = evict_first();
-    auto ask = [&](const uint4* tile, int bytes) { ring.ask(tile, bytes, policy); };
     int dealt = 0;
     for (int step = 0; step < steps; step++) {
-      for (int layer = 0; layer < LAYERS; layer++) {
-        QkvRows(dealt).each_tile(qkv_weights + layer * QkvRows::VECTORS, ask);
-        OutputRows(dealt).each_tile(output_weights + layer * OutputRows::VECTORS, ask);
-        GateUpRows(dealt).each_tile(gate_up_weights + layer * GateUpRows::VECTORS, ask);
-        DownRows(dealt).each_tile(down_weights + layer * DownRows::VECTORS, ask);
+#pragma unroll 1
+      for (int number = 0; number <= 4 * LAYERS; number++) {  // of the matrix
+        int layer = number / 4, of_layer = number < 4 * LAYERS ? number % 4 : 4;
+        Tiles tiles = of_layer == 0   ? QkvRows(dealt).tiles(qkv_weights + layer * QkvRows::VECTORS)
+                      : of_layer == 1 ? OutputRows(dealt).tiles(output_weights + layer * OutputRows::VECTORS)
+                      : of_layer == 2 ? GateUpRows(dealt).tiles(gate_up_weights + layer * GateUpRows::VECTORS)
+                      : of_layer == 3 ? DownRows(dealt).tiles(down_weights + layer * DownRows::VECTORS)
+                                      : HeadRows(dealt).tiles(head_weights);
+        tiles.ask(ring, policy);
       }
-      HeadRows(dealt).each_tile(head_weights, ask);
     }
     return;
   }
 #endif
   GridBarrier barrier(&counts->barrier);
-  Turnstile attention_done(&counts->attention), inner_done(&counts->inner);
+  Turnstile inner_done(&counts->inner);
   // A number's mark is another one in every layer, over all launches.
   Count layers = *reinterpret_cast<volatile Count*>(&counts->layers);
   Mark mark{(unsigned)(layers & 1) ^ 1}, before = mark;
@@ -267,8 +247,14 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
           }
         }
         until_there();
-        if (blockIdx.x < all) attention_done.pass();
-        attention_done.wait(min((int)BLOCKS, all));
+        marks_decide();
+        for (int kv_head = blockIdx.x; kv_head < KV_HEADS; kv_head += BLOCKS) {
+          for (int i = threadIdx.x; i < GROUP * LANES; i += THREADS) {
+            int four = kv_head * GROUP * LANES + i;
+            mark.send(reinterpret_cast<float4*>(attended) + four, receive_merged(mark, parts, sums, slices, four));
+          }
+        }
+        marks_decide();
       }
 
       if (OutputRows rows(dealt); rows.count > 0) {
@@ -278,8 +264,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
           return make_float2(scale_of(scales, row), layer > 0 ? before.look(residual) : fresh(residual));
         };
         auto known = rows.known(ahead);
-        Activations<WIDTH> x(staged, largest,
-                             [&](const auto& i, auto& fours) { receive_merged(mark, parts, sums, slices, i, fours); });
+        Activations<WIDTH> x(staged, largest, [&](const auto& i, auto& fours) {
+          mark.receive(reinterpret_cast<const float4*>(attended), i, fours);
+        });
         rows.multiply(ring, partials, output_weights + layer * OutputRows::VECTORS, x, known, ahead,
                       [&](int row, const float (&sum)[1], float2 known) {
                         if (layer > 0) before.make_sure(known.y, stream + row);
@@ -347,9 +334,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     }
     barrier.sync();
   }
-  // All blocks are behind the last turnstile: for the next launch.
+  // All blocks are behind the turnstile: for the next launch.
   if (blockIdx.x == 0 && threadIdx.x == 0) {
-    counts->attention = counts->inner = 0;
+    counts->inner = 0;
     counts->layers = layers + (Count)LAYERS * steps;
   }
 }

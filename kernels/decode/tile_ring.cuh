@@ -25,18 +25,29 @@ struct TileRing {
   __device__ __forceinline__ const uint4* wait(const uint4* tile) { return tile; }
   __device__ __forceinline__ void release() {}
 };
+__device__ __forceinline__ void workers_wait(bool) {}
 
 #else
 
-// Tiles on their way at once, at most. The ring should be full while the workers wait, but what they wait for goes the same way as
-// the tiles, and behind them: no more should be on their way than keeps memory busy.
+// Tiles on their way at once, at most: while the workers multiply, and while they wait for other blocks. The ring should be full by
+// then, but what they wait for goes the same way as the tiles, and behind them.
 #ifndef IN_FLIGHT
-#define IN_FLIGHT 64
+#define IN_FLIGHT 5
 #endif
+#ifndef IN_FLIGHT_WAITING
+#define IN_FLIGHT_WAITING 2
+#endif
+__shared__ volatile int most_in_flight;
 
-template <int PLACES>
+// By all workers.
+__device__ __forceinline__ void workers_wait(bool yes) {
+  if (IN_FLIGHT_WAITING != IN_FLIGHT && threadIdx.x == 0) most_in_flight = yes ? IN_FLIGHT_WAITING : IN_FLIGHT;
+}
+
+constexpr int MOST_PLACES = 64;
+
 struct TileBarriers {
-  unsigned long long full[PLACES], empty[PLACES];
+  unsigned long long full[MOST_PLACES], empty[MOST_PLACES];
 };
 
 __device__ __forceinline__ unsigned shared_address(const void* pointer) {
@@ -50,16 +61,15 @@ struct TileRing {
   int places, place_bytes;
   int place = 0;
   unsigned round = 0;  // its lowest bit is the parity that a barrier waits for
-  int in_flight = 0;   // of who asks: tiles that it has not seen arrive
+  int asked = 0;       // of who asks: tiles, no more than it is interested in
 
   //   memory   of so many bytes of shared memory, of which the ring takes as many places as fit
-  template <int PLACES>
-  __device__ __forceinline__ TileRing(TileBarriers<PLACES>& barriers, char* memory, int memory_bytes, int bytes)
+  __device__ __forceinline__ TileRing(TileBarriers& barriers, char* memory, int memory_bytes, int bytes)
       : full(shared_address(barriers.full)), empty(shared_address(barriers.empty)), place_bytes(bytes) {
     int unused = -shared_address(memory) & 127;  // copies are fastest to whole lines
     this->memory = memory + unused;
     tiles = shared_address(this->memory);
-    places = min(PLACES, (memory_bytes - unused) / bytes);
+    places = min(MOST_PLACES, (memory_bytes - unused) / bytes);
   }
 
   // By one thread, before any other method; a barrier of the block comes after it.
@@ -69,6 +79,7 @@ struct TileRing {
       asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(empty + 8 * i));
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    most_in_flight = IN_FLIGHT;
   }
 
   static __device__ __forceinline__ void wait_for(unsigned barrier, unsigned parity) {
@@ -96,11 +107,11 @@ struct TileRing {
   // Ask for a tile, by one thread, as soon as there is room. Each byte is used once: others in the L2 cache should stay rather than
   // these.
   __device__ __forceinline__ void ask(const uint4* from, int bytes, unsigned long long policy) {
-    if (in_flight < IN_FLIGHT) {
-      in_flight++;
-    } else if (IN_FLIGHT < places) {    // else the next line waits long enough
-      bool before = place < IN_FLIGHT;  // the oldest of them was asked for a round ago
-      wait_for(full + 8 * (place - IN_FLIGHT + (before ? places : 0)), (round - before) & 1);
+    int most = IN_FLIGHT_WAITING == IN_FLIGHT ? IN_FLIGHT : most_in_flight;
+    if (asked < MOST_PLACES) asked++;
+    if (asked > most && most < places) {  // else the next line waits long enough
+      bool before = place < most;         // the oldest of them was asked for a round ago
+      wait_for(full + 8 * (place - most + (before ? places : 0)), (round - before) & 1);
     }
     wait_for(empty + 8 * place, ~round & 1);  // of the first round: at once
     unsigned barrier = full + 8 * place;

@@ -21,7 +21,7 @@
 #error "the number of blocks is known when this is compiled: whose rows are whose costs no division then"
 #endif
 #ifndef SEGMENT_BYTES
-#define SEGMENT_BYTES 2048
+#define SEGMENT_BYTES 1024
 #endif
 constexpr int TILE_ROWS = 8;
 constexpr int PARTIALS = 1024;  // sums of tiles that are kept until a thread adds them up
@@ -72,9 +72,7 @@ struct Activations : RowLayout<COLUMNS> {
         float4 v = fours[n];
         if (i[n] >= 0) most = max(most, max(max(bits(v.x), bits(v.y)), max(bits(v.z), bits(v.w))));
       }
-      for (int distance = 16; distance > 0; distance /= 2) {
-        most = max(most, __shfl_xor_sync(0xffffffffu, most, distance));
-      }
+      most = __reduce_max_sync(0xffffffffu, most);
       if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = most;
       sync_workers();
 #pragma unroll
@@ -93,8 +91,9 @@ struct Activations : RowLayout<COLUMNS> {
     sync_workers();
   }
 
-  // One tile's sums: each lane gets that of row lane / 4.
-  __device__ __forceinline__ float multiply(const uint4* tile, int segment) const {
+  // One tile's sums: each lane gets that of row lane / 4. It calls done() when it needs the tile no more.
+  template <class Done>
+  __device__ __forceinline__ float multiply(const uint4* tile, int segment, Done done) const {
     constexpr bool EVEN = Layout::ROW_STEPS % Layout::STEPS == 0;
     EightSums<Weight> sums;
     const uint4* weights = tile + threadIdx.x % 32;
@@ -110,9 +109,30 @@ struct Activations : RowLayout<COLUMNS> {
         }
       }
     }
+    done();
     return sums.of_row() * scale;
   }
 };
+
+#if BULK_COPIES
+// What a block asks for of a matrix; numbers, not types, so that one loop is enough for all matrices.
+struct Tiles {
+  const uint4* first;
+  int groups, row_steps, segments, steps;
+
+  __device__ __forceinline__ void ask(TileRing& ring, unsigned long long policy) const {
+    const uint4* group = first;
+#pragma unroll 1
+    for (int number = 0; number < groups; number++, group += (size_t)BLOCKS * row_steps * STEP_VECTORS) {
+#pragma unroll 1
+      for (int segment = 0; segment < segments; segment++) {
+        int step = segment * steps;
+        ring.ask(group + step * STEP_VECTORS, min(steps, row_steps - step) * (STEP_VECTORS * 16), policy);
+      }
+    }
+  }
+};
+#endif
 
 // This block's share of a matrix of ROWS rows, in units of UNIT neighbours that one thread finishes together.
 template <int ROWS, int UNIT, int COLUMNS>
@@ -138,17 +158,11 @@ struct TiledRows : RowLayout<COLUMNS> {
     dealt = (dealt + GROUPS) % BLOCKS;
   }
 
-  // each(tile, bytes) for all of the block's tiles.
-  template <class Each>
-  __device__ __forceinline__ void each_tile(const uint4* weights, Each each) const {
-#pragma unroll 1
-    for (int group = 0; group < count; group++) {
-#pragma unroll 1
-      for (int segment = 0; segment < SEGMENTS; segment++) {
-        each(tile_of(weights, group, segment), Layout::steps_of(segment) * STEP_VECTORS * 16);
-      }
-    }
+#if BULK_COPIES
+  __device__ __forceinline__ Tiles tiles(const uint4* weights) const {
+    return {tile_of(weights, 0, 0), count, Layout::ROW_STEPS, SEGMENTS, Layout::STEPS};
   }
+#endif
 
   // What a thread needs to finish its unit, and can ask for before it has any product: before(unit), or before(-1).
   template <class Before>
@@ -167,6 +181,7 @@ struct TiledRows : RowLayout<COLUMNS> {
                                            const Activations<COLUMNS>& x, Known given, Before before, Done done) const {
     constexpr int APART = SEGMENTS | 1;  // sums of a row's segments, and one more where that helps the banks
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, buffer = 0;
+    workers_wait(false);
     for (int chunk = 0; chunk < count; chunk += CHUNK) {
       int tiles = min(CHUNK, count - chunk) * SEGMENTS, mine = unit_of(chunk);
       if (chunk > 0) given = before(mine);
@@ -174,8 +189,8 @@ struct TiledRows : RowLayout<COLUMNS> {
       next.skip(warp);
       for (int tile = warp; tile < tiles; tile += WARPS) {
         int group = tile / SEGMENTS, segment = tile % SEGMENTS;
-        float sum = x.multiply(next.wait(tile_of(weights, chunk + group, segment)), segment);
-        next.release();
+        const uint4* there = next.wait(tile_of(weights, chunk + group, segment));
+        float sum = x.multiply(there, segment, [&] { next.release(); });
         next.skip(WARPS);
         if (lane % 4 == 0) partials[buffer][(group * TILE_ROWS + lane / 4) * APART + segment] = sum;
       }
@@ -193,6 +208,7 @@ struct TiledRows : RowLayout<COLUMNS> {
       }
       buffer ^= 1;  // before its turn comes again there is another barrier
     }
+    workers_wait(true);
   }
 
  private:
