@@ -86,8 +86,9 @@ class PersistentStep(DecodeStep):
             tiles.down, layers.down.scales, tiles.head, weights.head.scales,
             layers.input_norm, layers.post_norm, layers.q_norm, layers.k_norm, weights.norm, weights.embedding,
             self.turns, self.stacked.keys, self.stacked.values, self.hidden, self.streams, self.qkv, self.parts,
-            self.sums, self.attended, self.inner, self.logits, self.best, self.state, self.stops, self.tokens, self.counts, self.epsilon,
-            q_scale_of(self.config), np.int32(self.capacity), np.int32(steps), np.int32(chooses), np.int32(shared),
+            self.sums, self.attended, self.inner, self.logits, self.best, self.state, self.stops, self.tokens,
+            self.counts, self.epsilon, q_scale_of(self.config), np.int32(self.capacity), np.int32(steps),
+            np.int32(chooses), np.int32(shared),
         )  # fmt: skip
         asking = 32 if device.name() == "cuda" else 0
         return Launch(kernel, (self.blocks,), 32 * self.warps + asking, arguments, shared)

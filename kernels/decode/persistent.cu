@@ -2,7 +2,7 @@
 // after layer, token after token.
 //
 // A chain of kernels leaves memory idle between two of them: the next one's weights can be asked for early, but only as far as its
-// blocks find room beside those that still run. Here, one warp of each block does nothing but ask. Weights depend on nothing, so
+// blocks find room beside those that still run. Here, one thread of each block does nothing but ask. Weights depend on nothing, so
 // while the others wait for each other, for activations, for attention, tiles go on arriving until the ring is full (tile_ring.cuh).
 //
 //   asks       qkv │ output │ gate_up │ down │ qkv …                    without a pause
@@ -13,10 +13,11 @@
 // activations are taken apart for them (tiled_rows.cuh, tensor_core.cuh); a norm's factor is one of the whole row, so it is multiplied
 // in at the end; and what goes from block to block carries a mark (marked.cuh), the residual stream too.
 //
-//   all matrices, gains and caches of the layers lie one after the other: [LAYERS, …]
+//   all matrices, gains and caches of the layers lie one after the other: [LAYERS, …]; matrices in tiles (engine/fused/tiles.py)
 //   hidden     [HIDDEN] float, the residual stream: at the beginning the token's embedding
-//   streams    [2, HIDDEN] float, the residual stream after `output` and after `down`; marked, as qkv, parts, sums, attended and inner are
-//   attended   [WIDTH] float, what attention has found: one block for each KV head puts its parts together
+//   streams    [2, HIDDEN] float, the residual stream after `output` and after `down`
+//   attended   [WIDTH] float, what attention has found: of each KV head, one block puts the parts together
+//   marked     are these two, qkv, parts, sums and inner
 //   counts     what the blocks of all launches share: see grid_barrier.cuh
 //   steps      tokens; with `chooses` 0 it is 1, and ends with the logits: the next token is somebody else's
 //   grid       as many blocks as run at once, one a multiprocessor

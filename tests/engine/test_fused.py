@@ -11,6 +11,7 @@ from engine import device, hub
 from engine.cache import make_caches
 from engine.fused import chain, cutting
 from engine.fused.engine import FusedEngine
+from engine.fused.persistent import PersistentStep
 from engine.fused.step import DecodeStep, Origin
 from engine.fused.weights import dequantized, fuse, quantize_rows
 from engine.generate import generate
@@ -94,6 +95,18 @@ def test_it_writes_what_the_plain_loop_writes(on, name, prompt, capacity):
     engine = FusedEngine(model, capacity)
     for most in (0, 1, 7, 1000):
         assert list(engine.generate(ids, most)) == list(generate(model, ids, most, Greedy(), capacity=capacity)), most
+
+
+@pytest.mark.parametrize("strategy", [None, Sampler(temperature=0.8, seed=4)], ids=["greedy", "sampled"])
+def test_steps_as_one_kernel(on, monkeypatch, strategy):
+    """Where a sweep has found the persistent kernel faster."""
+    monkeypatch.setattr(cutting, "as_one_kernel", lambda config, kind: {"LEAST_POSITIONS": 8})
+    model = make_model("tiny-llama")
+    ids = ids_of(20, model.config.vocab_size)
+    engine = FusedEngine(model, 40)
+    assert isinstance(engine.step, PersistentStep)
+    expected = list(generate(model, ids, 9, strategy or Greedy(), capacity=40))
+    assert list(engine.generate(ids, 9, strategy)) == expected
 
 
 @pytest.mark.parametrize(
