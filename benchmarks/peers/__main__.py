@@ -59,6 +59,10 @@ class Run:
         """Seconds of the budget."""
         return self.budget_s - (self.clock() - self._began)
 
+    @property
+    def _spent(self) -> str:
+        return f"the run's {self.budget_s:.0f} s were spent"
+
     def describe(self) -> str | None:
         """Ask for the machine; why there is none, or None."""
         failed = self._job("machine", [], {})
@@ -72,13 +76,15 @@ class Run:
             "measured": list(peer.measured), "first": [], "batches": [],
         }  # fmt: skip
         if self.left() < LEAST_S:
-            entry["not_run"] = f"the run's {self.budget_s:.0f} s were spent"
+            entry["not_run"] = self._spent
             print(f"{peer.name}: NOT RUN: {entry['not_run']}", flush=True)
         else:
             began = self.clock()
             if failed := self._job("measure", [peer], {}):
-                entry["failed"] = failed
-                print(f"{peer.name}: FAILED: {failed}", flush=True)
+                # Ended for the others' sake, it has not failed; figures that it has stay.
+                state, why = ("not_run", f"{self._spent}: {failed}") if self.left() < 1 else ("failed", failed)
+                entry[state] = why
+                print(f"{peer.name}: {'NOT RUN' if state == 'not_run' else 'FAILED'}: {why}", flush=True)
             entry["seconds"] = round(self.clock() - began, 1)
         self.write()
 
@@ -88,7 +94,7 @@ class Run:
         if not known:
             return
         if self.left() < LEAST_S:
-            self._not_checked(known, {"not_run": f"the run's {self.budget_s:.0f} s were spent"})
+            self._not_checked(known, {"not_run": self._spent})
             return
         tokens = {peer.name: self.entries[peer.name]["tokens"] for peer in known if "tokens" in self.entries[peer.name]}
         if failed := self._job("check", known, tokens):

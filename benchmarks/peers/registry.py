@@ -11,9 +11,9 @@ PEERS = (
     Peer("ours-int8", "**this engine**", "int8", "ours", {"weights": "int8"}, ONE),
     Peer("ours-several", "**this engine**, several texts", "bfloat16", "ours", {"several": True}, ("batches",)),
     Peer("loop-bfloat16", LOOP, "bfloat16", "compiled_loop", {}, ALL),
-    Peer("loop-int8", LOOP, "int8", "compiled_loop", {"weights": "int8"}, ("decode",)),
     Peer("transformers-sdpa", "Transformers, sdpa, `generate`", "bfloat16", "hugging_face", {"how": "dynamic"}, ONE),
     Peer("transformers-loop", "Transformers, static cache, compiled loop", "bfloat16", "hugging_face", {"how": "loop"}, ONE),
+    Peer("loop-int8", LOOP, "int8", "compiled_loop", {"weights": "int8"}, ("decode",)),
     Peer(
         "transformers-static", "Transformers, static cache, `generate`", "bfloat16", "hugging_face", {"how": "static"},
         ("decode",),

@@ -93,6 +93,16 @@ def test_nothing_begins_when_the_budget_is_spent(tmp_path, monkeypatch):
     assert [seconds for _, seconds in jobs.jobs] == [160, 160, 160, 135, 85]
 
 
+def test_a_peer_that_is_ended_with_the_budget_has_not_failed(tmp_path, monkeypatch, capsys):
+    jobs = Jobs({"loop-bfloat16": "it was ended after 49 s"}, takes=50.0)
+    assert run_all(jobs, tmp_path, "--budget", "299", monkeypatch=monkeypatch) == 0
+    ended = next(peer for peer in read_record(tmp_path)["peers"] if peer["name"] == "loop-bfloat16")
+    assert "failed" not in ended
+    assert ended["not_run"] == "the run's 299 s were spent: it was ended after 49 s"
+    assert ended["decode"]["tokens_per_s"] == 1470  # was known by then
+    assert f"loop-bfloat16: NOT RUN: {ended['not_run']}\n" in capsys.readouterr().out
+
+
 def test_some_peers_alone_do_not_replace_the_record(tmp_path, monkeypatch):
     assert run_all(Jobs(), tmp_path, monkeypatch=monkeypatch) == 0
     before = (tmp_path / "nvidia-x1" / "peers.json").read_text()
