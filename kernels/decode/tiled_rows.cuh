@@ -4,7 +4,7 @@
 // each step the 16 bytes of lane 0, 1, … of a warp. Behind the last row and the last column there are zeros. So a tile, some steps of a
 // group, is memory in one piece, and lanes load it as it lies:
 //
-//   group   │ step 0 │ step 1 │ … │ step 31 ║ step 32 │ …          a tile: SEGMENT_BYTES of each row at most
+//   group   │ step 0 │ step 1 │ … │ step 15 ║ step 16 │ …          a tile: SEGMENT_BYTES of each row at most
 //   step    │ row 0: 4 × 16 bytes │ row 1 │ … │ row 7 │
 //
 // Groups are dealt like cards, over all matrices of a step: to block after block, and the next matrix goes on where the
@@ -30,9 +30,9 @@ template <int COLUMNS>
 struct RowLayout {
   static_assert(COLUMNS % Weight::EACH == 0, "a row is a whole number of 16-byte vectors");
   static constexpr int ROW_BYTES = COLUMNS / Weight::EACH * 16, ROW_STEPS = (ROW_BYTES + STEP_BYTES - 1) / STEP_BYTES;
-  static constexpr int MOST = SEGMENT_BYTES / STEP_BYTES, STEPS = (ROW_STEPS + (ROW_STEPS + MOST - 1) / MOST - 1) /
-                                                                  ((ROW_STEPS + MOST - 1) / MOST);  // of a segment
-  static constexpr int SEGMENTS = (ROW_STEPS + STEPS - 1) / STEPS;
+  static constexpr int MOST = SEGMENT_BYTES / STEP_BYTES, TILES = (ROW_STEPS + MOST - 1) / MOST;
+  static constexpr int STEPS = (ROW_STEPS + TILES - 1) / TILES;     // of a segment
+  static constexpr int SEGMENTS = (ROW_STEPS + STEPS - 1) / STEPS;  // may be one less than TILES
   static constexpr int TILE_BYTES = STEPS * STEP_VECTORS * 16;
   static constexpr int STAGED_BYTES = 4 * ROW_STEPS * Parts<Weight>::STEP_WORDS;
 
@@ -164,17 +164,17 @@ struct TiledRows : RowLayout<COLUMNS> {
   }
 #endif
 
-  // What a thread needs to finish its unit, and can ask for before it has any product: before(unit), or before(-1).
+  // What a thread needs to finish its first unit, and can ask for before it has any product: before(unit), or before(-1).
   template <class Before>
-  __device__ __forceinline__ auto known(Before before, int chunk = 0) const {
-    int mine = unit_of(chunk);
-    return before(mine);
+  __device__ __forceinline__ auto known(Before before) const {
+    return before(unit_of(0));
   }
 
   // Multiply the block's rows.
   //
   //   partials                   shared memory
   //   given                      known(before)
+  //   before                     the same for the other units of a thread, if it has several
   //   done(unit, sums, known)    the products of the unit's rows, and what `before` gave; by the unit's thread
   template <class Known, class Before, class Done>
   __device__ __forceinline__ void multiply(TileRing& ring, float (&partials)[2][PARTIALS], const uint4* weights,
