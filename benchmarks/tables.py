@@ -353,6 +353,7 @@ TABLES: dict[str, Table | Callable[[dict[str, dict[str, Any]]], str]] = {  # or 
     "checkpoint-1": checkpoint_tables.speeds,
     "checkpoint-1-kernels": checkpoint_tables.kernels,
     "decode-versions": version_tables.decode_versions,
+    "decode-kernels": version_tables.decode_kernels,
     "validation": Table(("corpus",), validation, also=("sanitizer",)),
     "costs": Table(("costs",), costs),
     "throughput": Table(("emulator",), throughput),

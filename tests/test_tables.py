@@ -147,16 +147,38 @@ def test_versions_are_beside_the_run_that_they_name():
     trials = [{"median_s": 9e-4}, {"failed": "no room"}, {"median_s": 7e-4}, {"median_s": 8e-4}]
     records = {
         "peers-smollm2-135m": {"peers": [other, peer]},
-        "tune": {"results": {"steps": trials, "persistent": []}},
+        "tune-first": {"results": {"steps": trials}},
+        "tune": {"results": {"steps": [], "persistent": trials[2:]}},
     }
     rows = version_tables.decode_versions({"nvidia-h200": records}).splitlines()[2:]
     for one, row in zip(predictions, rows, strict=True):
         measured = {
-            ("tune", "steps", "default"): 900,
-            ("tune", "steps", "best"): 700,
+            ("tune-first", "steps", "default"): 900,
+            ("tune-first", "steps", "best"): 700,
+            ("tune", "persistent", "best"): 700,
             ("peers-smollm2-135m", None, None): 1000,
         }.get((one["record"], one.get("stage"), one.get("trial")))
         expected = version_tables.expected_us(one)
         beside = f"{measured} | {measured / expected:.2f} |" if measured else "NOT RUN |  |"
         assert row.endswith(f"| {expected:.0f} | {100 * one['floor_us'] / expected:.0f} % | {beside}")
     assert all("NOT RUN" in row for row in version_tables.decode_versions({}).splitlines()[2:])
+
+
+def test_kernels_are_those_that_a_sweep_found_fastest():
+    def trial(us, **more):
+        return {"median_s": us * 1e-6, "quartile1_s": us * 1e-6, "quartile3_s": (us + 1) * 1e-6, **more}
+
+    cut = {"grid": 132, "warps": 8, "span": 2, "depth": 6}
+    down = [trial(9, cut={**cut, "grid": 1}), {"failed": "no room"}, trial(8, cut=cut, bytes_per_s=3.5e12)]
+    sweep = {
+        "model": "m", "weights": "int8", "context": 256, "date": "today", "command": "tune", "machine": {"gpu": "NVIDIA X1"},
+        "default": {"matrices": {"down": "4 × 5"}},
+        "results": {"down": down, "attention": [trial(7, splits=4)], "head": [{"failed": "no room"}], "steps": [trial(1)]},
+    }  # fmt: skip
+    got = version_tables.decode_kernels({"nvidia-x1": {"tune-int8": sweep}})
+    assert got.splitlines()[2:4] == [
+        "| `decode/attention.cu` | m, int8 |  | 4 parts |  |  | 7.0 ± 0.5 |  |",
+        "| `decode/down.cu` | m, int8 | 4 × 5 | 132 × 8 | 2 | 6 deep | 8.0 ± 0.5 | 3.50 |",
+    ]
+    assert "head" not in got.split("NVIDIA X1")[0].replace("head |", "")
+    assert version_tables.decode_kernels({}).startswith("NOT RUN")
