@@ -21,6 +21,7 @@ from benchmarks.record import REPOSITORY
 
 Line = dict[str, Any]
 POLL_S = 0.1
+ENDED = "it was ended after"  # how the reason begins where the time was over
 SHOWN = 15  # lines of what a process printed, where it did not end well
 
 
@@ -92,7 +93,7 @@ def run(
         said = printed.read_text(errors="replace").strip().splitlines()
         print("\n".join(f"    {line}" for line in said[-SHOWN:]), flush=True)
         if alive:
-            return f"it was ended after {seconds:.0f} s"
+            return f"{ENDED} {seconds:.0f} s"
         return f"its process ended with status {process.returncode}: {said[-1] if said else 'it printed nothing'}"
 
 

@@ -82,9 +82,10 @@ class Run:
             began = self.clock()
             if failed := self._job("measure", [peer], {}):
                 # Ended for the others' sake, it has not failed; figures that it has stay.
-                state, why = ("not_run", f"{self._spent}: {failed}") if self.left() < 1 else ("failed", failed)
+                spent = self.left() < 1 and failed.startswith(workers.ENDED)
+                state, why = ("not_run", f"{self._spent}: {failed}") if spent else ("failed", failed)
                 entry[state] = why
-                print(f"{peer.name}: {'NOT RUN' if state == 'not_run' else 'FAILED'}: {why}", flush=True)
+                print(f"{peer.name}: {'NOT RUN' if spent else 'FAILED'}: {why}", flush=True)
             entry["seconds"] = round(self.clock() - began, 1)
         self.write()
 

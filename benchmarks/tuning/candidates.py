@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ STEPS = (1, 4, 8)  # of a graph
 THREADS_OF_A_MULTIPROCESSOR = 2048
 RESERVED_BYTES = 1 << 10  # of shared memory, that the system takes for each block
 ENOUGH_BYTES = 40_000  # on their way to a multiprocessor keep its memory busy
+# Of the persistent kernel; the first of each is its default.
 IN_FLIGHT = (5, 4, 6, 8)  # tiles on their way while the workers multiply
 IN_FLIGHT_WAITING = (2, 1, 3)  # and while they wait
 LEAST_POSITIONS = (64, 32, 128)  # of a slice of attention
@@ -108,7 +110,8 @@ def promise(cut: Cut, matrix: Matrix, machine: Machine) -> float:
 def persistent() -> list[dict[str, int]]:
     """What the persistent kernel may be compiled for: its defaults, tiles, warps, chains of sums, then slices of attention."""
     found: list[dict[str, int]] = [{}]
-    found += [{"IN_FLIGHT": most, "IN_FLIGHT_WAITING": least} for most in IN_FLIGHT for least in IN_FLIGHT_WAITING]
+    pairs = list(itertools.product(IN_FLIGHT, IN_FLIGHT_WAITING))[1:]
+    found += [{"IN_FLIGHT": most, "IN_FLIGHT_WAITING": least} for most, least in pairs]
     found += [{"SEGMENT_BYTES": 2048, "IN_FLIGHT": 3, "IN_FLIGHT_WAITING": 1}, {"SEGMENT_BYTES": 512}]
     found += [{"WARPS": 12}, {"CHAINS": 2}, {"CHAINS": 8}, {"UNROLL": 4}]
     found += [{"LEAST_POSITIONS": least} for least in LEAST_POSITIONS[1:]]

@@ -267,6 +267,18 @@ def test_the_real_model_writes_what_transformers_writes(on, real_engines, prompt
     assert list(engine.generate(golden["ids"], most)) == golden["greedy"][:most]
 
 
+def test_trained_weights_in_one_kernel(on, real_engines, monkeypatch):
+    """Where a few activations are far larger than all others: within what is allowed of logits."""
+    golden = goldens.load(REAL)["prompts"]["capital"]
+    model, ids = real_engine(real_engines, on).model, golden["ids"]
+    monkeypatch.setattr(cutting, "as_one_kernel", lambda config, kind: {})
+    engine = FusedEngine(model, 64)
+    positions = device.to_device(np.arange(len(ids), dtype=np.int32))
+    expected = device.to_host(forward(model, device.to_device(np.array(ids, np.int32)), positions))
+    assert error(stepwise(engine, ids), expected) < 1e-4
+    assert list(engine.generate(ids, 4)) == golden["greedy"][:4]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("chained", [True, False])
 def test_the_real_model_on_a_gpu(real_engines, chained):

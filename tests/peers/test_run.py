@@ -103,6 +103,13 @@ def test_a_peer_that_is_ended_with_the_budget_has_not_failed(tmp_path, monkeypat
     assert f"loop-bfloat16: NOT RUN: {ended['not_run']}\n" in capsys.readouterr().out
 
 
+def test_a_peer_that_crashes_as_the_budget_ends_has_failed(tmp_path, monkeypatch):
+    jobs = Jobs({"loop-bfloat16": "its process ended with status -11"}, takes=50.0)
+    assert run_all(jobs, tmp_path, "--budget", "299", monkeypatch=monkeypatch) == 1
+    crashed = next(peer for peer in read_record(tmp_path)["peers"] if peer["name"] == "loop-bfloat16")
+    assert crashed["failed"] == "its process ended with status -11"
+
+
 def test_some_peers_alone_do_not_replace_the_record(tmp_path, monkeypatch):
     assert run_all(Jobs(), tmp_path, monkeypatch=monkeypatch) == 0
     before = (tmp_path / "nvidia-x1" / "peers.json").read_text()
